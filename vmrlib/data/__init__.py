@@ -1,0 +1,1 @@
+"""Queries, the embedded dataset Stage, feature stores and the clip grid."""

@@ -1,0 +1,1 @@
+"""Stage: the embedded dataset. Short rendered videos with queries, made from a seed."""

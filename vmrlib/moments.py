@@ -1,0 +1,74 @@
+"""Moment arithmetic: temporal IoU, non-maximum suppression, and the units a moment is written in.
+
+A moment is a pair [start, end] in seconds. Names say when the unit differs: `moments_clip` are clip
+indices, `moments_norm` are fractions of the video's duration.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def temporal_iou(a: Float[Tensor, "N 2"], b: Float[Tensor, "M 2"]) -> Float[Tensor, "N M"]:
+    """IoU of every moment in `a` with every moment in `b`.
+
+    Any one unit serves, as long as both use it. The IoU is 0 where the union has no length
+    (two moments of length zero), and never NaN. Raises ValueError for an end before its start.
+    """
+    for name, moments in (("a", a), ("b", b)):
+        backwards = moments[:, 1] < moments[:, 0]
+        if bool(backwards.any()):
+            row = int(backwards.nonzero()[0])
+            raise ValueError(f"moment {name}[{row}] ends before it starts: {moments[row].tolist()}")
+    start = torch.maximum(a[:, None, 0], b[None, :, 0])  # (N, M)
+    end = torch.minimum(a[:, None, 1], b[None, :, 1])  # (N, M)
+    overlap = (end - start).clamp(min=0)
+    union = (a[:, 1] - a[:, 0])[:, None] + (b[:, 1] - b[:, 0])[None, :] - overlap
+    return torch.where(union > 0, overlap / torch.where(union > 0, union, 1), 0.0)
+
+
+def non_maximum_suppression(
+    moments: Float[Tensor, "N 2"], scores: Float[Tensor, " N"], threshold: float, top: int | None = None
+) -> Int[Tensor, " K"]:
+    """Indices of the moments that survive, best first.
+
+    The best moment is kept, every other one whose IoU with it is above `threshold` is dropped, and so
+    on with what is left, until `top` are kept. Equal scores keep the order they came in.
+    """
+    order = torch.argsort(scores, descending=True, stable=True)
+    overlaps = temporal_iou(moments, moments)
+    alive = torch.ones(len(moments), dtype=torch.bool, device=moments.device)
+    kept: list[int] = []
+    for index in order.tolist():
+        if top is not None and len(kept) == top:
+            break
+        if alive[index]:
+            kept.append(index)
+            alive &= overlaps[index] <= threshold
+    return torch.tensor(kept, dtype=torch.long, device=moments.device)
+
+
+def clip_centres(n_clips: int, seconds_per_clip: float) -> Float[Tensor, " T"]:
+    """The time in the middle of each of `n_clips` clips, in seconds."""
+    return (torch.arange(n_clips, dtype=torch.float64) + 0.5) * seconds_per_clip
+
+
+def clips_in_moment(
+    moment: tuple[float, float], n_clips: int, seconds_per_clip: float
+) -> tuple[int, int]:
+    """The clips [first, last) whose centres lie in a moment of seconds; at least one clip."""
+    start, end = (value / seconds_per_clip for value in moment)
+    first = min(max(round(start), 0), n_clips - 1)
+    return first, min(max(round(end), first + 1), n_clips)
+
+
+def moments_to_norm(moments: Float[Tensor, "N 2"], duration: float) -> Float[Tensor, "N 2"]:
+    """Moments as fractions of the duration, cut to 0..1."""
+    if duration <= 0:
+        raise ValueError(f"duration must be positive, not {duration}")
+    return (moments / duration).clamp(0, 1)
+
+
+def moments_from_norm(moments_norm: Float[Tensor, "N 2"], duration: float) -> Float[Tensor, "N 2"]:
+    """Fractions of the duration as seconds."""
+    return moments_norm * duration
