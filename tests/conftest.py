@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from no_skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401 (hooks)
 
 # The same examples every time: a red test must be red for everybody.
 settings.register_profile("vmrlib", derandomize=True, deadline=None, print_blob=True)

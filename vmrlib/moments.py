@@ -53,9 +53,7 @@ def clip_centres(n_clips: int, seconds_per_clip: float) -> Float[Tensor, " T"]:
     return (torch.arange(n_clips, dtype=torch.float64) + 0.5) * seconds_per_clip
 
 
-def clips_in_moment(
-    moment: tuple[float, float], n_clips: int, seconds_per_clip: float
-) -> tuple[int, int]:
+def clips_in_moment(moment: tuple[float, float], n_clips: int, seconds_per_clip: float) -> tuple[int, int]:
     """The clips [first, last) whose centres lie in a moment of seconds; at least one clip."""
     start, end = (value / seconds_per_clip for value in moment)
     first = min(max(round(start), 0), n_clips - 1)

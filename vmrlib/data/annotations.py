@@ -44,7 +44,9 @@ def read_jsonl(path: str | os.PathLike, split: str = "") -> list[Query]:
         where = f"{path}, line {number}"
         query = _parse(line, where, split)
         if query.id in seen:
-            raise AnnotationError(f'{where}: field "qid": {query.id!r} is already used in line {seen[query.id]}')
+            raise AnnotationError(
+                f'{where}: field "qid": {query.id!r} is already used in line {seen[query.id]}'
+            )
         seen[query.id] = number
         queries.append(query)
     return queries
@@ -90,12 +92,18 @@ def _parse(line: str, where: str, split: str) -> Query:
         raise AnnotationError(f'{where}: field "duration": expected seconds above 0, found {duration!r}')
     windows = row["relevant_windows"]
     if not isinstance(windows, list) or not windows:
-        raise AnnotationError(f'{where}: field "relevant_windows": expected [[start, end], ...], found {windows!r}')
+        raise AnnotationError(
+            f'{where}: field "relevant_windows": expected [[start, end], ...], found {windows!r}'
+        )
     for window in windows:
         if not (isinstance(window, list) and len(window) == 2 and all(map(_is_number, window))):
-            raise AnnotationError(f'{where}: field "relevant_windows": expected [start, end], found {window!r}')
+            raise AnnotationError(
+                f'{where}: field "relevant_windows": expected [start, end], found {window!r}'
+            )
         if not 0 <= window[0] < window[1]:
-            raise AnnotationError(f'{where}: field "relevant_windows": {window!r} does not run forwards from 0')
+            raise AnnotationError(
+                f'{where}: field "relevant_windows": {window!r} does not run forwards from 0'
+            )
         if window[0] >= duration:
             raise AnnotationError(
                 f'{where}: field "relevant_windows": {window!r} starts after the video\'s {duration} s'

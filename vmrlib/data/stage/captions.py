@@ -113,7 +113,9 @@ def _name(who: Who, choice: Choice, style: Style) -> str:
 
 # ---- from a sentence back to its predicate -------------------------------------------------------
 
-_SHAPE_OF = {noun: shape for nouns in (NOUNS, UNSEEN_NOUNS) for shape, words in nouns.items() for noun in words}
+_SHAPE_OF = {
+    noun: shape for nouns in (NOUNS, UNSEEN_NOUNS) for shape, words in nouns.items() for noun in words
+}
 _PHRASE = rf"the (?:({'|'.join(COLOURS)}) )?({'|'.join(_SHAPE_OF)})"
 
 
@@ -179,7 +181,7 @@ def static_caption(script: Script, time: float, choice: Choice) -> str | None:
         which = choice.integer(0, len(seen) - 1)
         return f"{names[which]} {_place(states[seen[which]])}"
     places = [f"{name} {_place(states[index])}" for name, index in zip(names, seen, strict=True)]
-    return " and ".join(choice.shuffled(places)) + f" {scene}"
+    return " and ".join(choice.shuffled(places)[:2]) + f" {scene}"  # three would not fit into 24 tokens
 
 
 def _look(script: Script, index: int, state, choice: Choice) -> str:
@@ -202,7 +204,12 @@ def _relation(a, b) -> str:
 
 def vocabulary() -> tuple[str, ...]:
     """Every word of the training sentences and the static captions, sorted; no unseen word."""
-    texts = [text for table in (PHRASES, {verb: (text,) for verb, text in PASSIVE.items()}) for t in table.values() for text in t]
+    texts = [
+        text
+        for table in (PHRASES, {verb: (text,) for verb, text in PASSIVE.items()})
+        for t in table.values()
+        for text in t
+    ]
     texts += [word for nouns in NOUNS.values() for word in nouns]
     texts += [*COLOURS, *SCENE_PHRASES.values(), "the then before while and a big small"]
     texts += ["on the left right in the middle high up low down left of right of above below"]

@@ -69,7 +69,9 @@ Predicate = Clause | Joined
 
 def facts(script: Script) -> list[Fact]:
     """All that happens in a video: its events and what follows from them."""
-    found = [Fact(event.verb, event.actor, event.other, event.start_ms, event.end_ms) for event in script.events]
+    found = [
+        Fact(event.verb, event.actor, event.other, event.start_ms, event.end_ms) for event in script.events
+    ]
     for event in script.events:
         found += _implied(script, event)
     return found

@@ -76,7 +76,9 @@ def _fall(choice, actor, pose, other, n) -> Motion | None:
     down = np.where(k < drop, height * k * k // (drop * drop), height)
     first, second = n * 25 // 100, n - drop - n * 25 // 100
     bounce = np.where((k >= drop) & (k < drop + first), _hill(k - drop, first, height * 30 // 100), 0)
-    bounce += np.where(k >= drop + first, _hill(np.minimum(k - drop - first, second), second, height // 10), 0)
+    bounce += np.where(
+        k >= drop + first, _hill(np.minimum(k - drop - first, second), second, height // 10), 0
+    )
     path[:, Y] += down - bounce
     return Motion(path)
 

@@ -171,11 +171,13 @@ class _Rehearsal:
     # ---- the plan of time -----------------------------------------------------------------------
 
     def _slots(self) -> list[tuple[int, int]]:
-        """(start, length) of each slot in ms: lengths and overlaps first, then the free time cut at random."""
+        """(start, length) of each slot in ms: lengths and overlaps first, then the free time cut up."""
         choice, plan = self.choice, self.plan
         number = choice.integer(*plan.events) + 1  # one more than needed: not every slot can be filled
         # The shorter of two draws: short events are more common than long ones.
-        lengths = [min(choice.integer(*plan.length_ms, step=STEP_MS) for _ in range(2)) for _ in range(number)]
+        lengths = [
+            min(choice.integer(*plan.length_ms, step=STEP_MS) for _ in range(2)) for _ in range(number)
+        ]
         overlaps = [
             choice.integer(300, min(MAX_OVERLAP_MS, length - 500), step=STEP_MS) if choice.chance(0.4) else 0
             for length in lengths
@@ -201,15 +203,20 @@ class _Rehearsal:
         ends = [0, 0, *sorted(event.end_ms for event in self.events)]
         start_ms = max(start_ms, ends[-1] - MAX_OVERLAP_MS, ends[-2])
         # Two who have come together are shown side by side for a while.
-        pause_ms = choice.integer(max(MIN_SIDE_BY_SIDE_MS, self.plan.length_ms[0]), self.plan.length_ms[1], STEP_MS)
+        pause_ms = choice.integer(
+            max(MIN_SIDE_BY_SIDE_MS, self.plan.length_ms[0]), self.plan.length_ms[1], STEP_MS
+        )
         free_from = [
-            until + pause_ms if self._has_company(index) else until for index, until in enumerate(self.free_from)
+            until + pause_ms if self._has_company(index) else until
+            for index, until in enumerate(self.free_from)
         ]
         for _ in range(8):
             verb, actors = self._draw()
             for _ in range(12):
                 actor = choice.pick(actors)
-                other = choice.pick([i for i in range(len(self.actors)) if i != actor]) if VERBS[verb] else None
+                other = (
+                    choice.pick([i for i in range(len(self.actors)) if i != actor]) if VERBS[verb] else None
+                )
                 if not self._wanted(verb, actor):
                     continue
                 involved = [actor] if other is None else [actor, other]
@@ -274,7 +281,9 @@ class _Rehearsal:
             if path is not None:
                 self.states[first : last + 1, index] = path
                 self.states[last + 1 :, index] = path[-1]
-        return Event(verb, actor, other, start_ms + motion.starts_late_ms, start_ms + length_ms - motion.ends_early_ms)
+        return Event(
+            verb, actor, other, start_ms + motion.starts_late_ms, start_ms + length_ms - motion.ends_early_ms
+        )
 
     def _may_rest(self, pose, index: int, actor: int, other: int | None, verb: str) -> bool:
         """Is the end of the motion inside the stage and clear of everybody else?"""

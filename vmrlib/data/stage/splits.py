@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from vmrlib.data.annotations import Query
-from vmrlib.data.stage.captions import TRAINING, UNSEEN_NOUN_STYLE, UNSEEN_VERB_STYLE, Style, realise
+from vmrlib.data.stage.captions import TRAINING, UNSEEN_NOUN_STYLE, UNSEEN_VERB_STYLE, realise
 from vmrlib.data.stage.checker import Clause, Joined, Predicate, Who, matches
 from vmrlib.data.stage.script import Choice, Plan, write_script
 from vmrlib.data.stage.subtitles import subtitle_lines
@@ -210,11 +210,15 @@ def ask(script: Script, split: str, config: StageConfig, choice: Choice) -> list
     candidates = [
         predicate
         for event in script.events
-        for predicate in [_clause_about(script, event)]
+        for predicate in [clause_about(script, event)]
         if _askable(script, event, split) and not (event.verb in HARD_VERBS and choice.chance(0.3))
     ]
     joined = _joined(script, choice) if 4 in levels else []
-    keep = len(joined) if levels == (4,) or split == "test-complex" else (3 if most == 12 else choice.chance(0.5))
+    keep = (
+        len(joined)
+        if levels == (4,) or split == "test-complex"
+        else (3 if most == 12 else choice.chance(0.5))
+    )
     if split in ("test-noun", "test-composition"):
         keep = 0  # there the one clause is the point
     queries = []
@@ -233,7 +237,7 @@ def ask(script: Script, split: str, config: StageConfig, choice: Choice) -> list
     joins = [query for query in queries if query[1] == 4][: most // 2]
     return [
         Query(
-            id=f"{split}{script.video_id[script.video_id.rindex('-'):]}-{number}",
+            id=f"{split}{script.video_id[script.video_id.rindex('-') :]}-{number}",
             text=realise(predicate, choice, style),
             video_id=script.video_id,
             moments=(moment,),
@@ -271,7 +275,7 @@ def _who(script: Script, index: int) -> Who:
     return Who(script.actors[index].colour, script.actors[index].shape)
 
 
-def _clause_about(script: Script, event: Event) -> Clause:
+def clause_about(script: Script, event: Event) -> Clause:
     other = None if event.other is None else _who(script, event.other)
     return Clause(event.verb, _who(script, event.actor), other)
 
@@ -292,7 +296,7 @@ def _joined(script: Script, choice: Choice) -> list[Joined]:
     result = []
     for a, b in choice.shuffled(pairs)[:40]:
         word = choice.pick(("then", "then", "before", "while", "while"))
-        predicate = Joined(_clause_about(script, a), word, _clause_about(script, b))
+        predicate = Joined(clause_about(script, a), word, clause_about(script, b))
         if len(matches(predicate, script)) == 1:
             result.append(predicate)
     return result[:6]
@@ -312,7 +316,9 @@ def delay(script: Script, shift_ms: int, video_id: str) -> Script:
             replace(event, start_ms=event.start_ms + shift_ms, end_ms=event.end_ms + shift_ms)
             for event in script.events
         ),
-        lines=tuple(Line(line.text, line.start_ms + shift_ms, line.end_ms + shift_ms) for line in script.lines),
+        lines=tuple(
+            Line(line.text, line.start_ms + shift_ms, line.end_ms + shift_ms) for line in script.lines
+        ),
         states=np.concatenate([still, script.states]),
     )
 

@@ -20,9 +20,19 @@ PLACES = (
     *("airport", "castle", "bridge", "cinema", "farm", "hospital", "island", "kiosk", "lighthouse", "tower"),
 )
 SMALL_TALK = (
-    *("Turn the music up.", "Did you hear the thunder?", "Dinner is almost ready.", "The train is late again."),
+    *(
+        "Turn the music up.",
+        "Did you hear the thunder?",
+        "Dinner is almost ready.",
+        "The train is late again.",
+    ),
     *("Can you keep a secret?", "We missed the last bus.", "How much money is left?", "Call the doctor now."),
-    *("The holiday starts in June.", "The soup is too hot.", "I love this song.", "Who ate the birthday cake?"),
+    *(
+        "The holiday starts in June.",
+        "The soup is too hot.",
+        "I love this song.",
+        "Who ate the birthday cake?",
+    ),
 )
 _KINDS = len(NAMES) * len(OBJECTS) * len(PLACES)
 assert _KINDS == 6400
