@@ -140,6 +140,7 @@ def execute(notebook: NotebookNode, path: Path, env: dict[str, str], strict: boo
         notebook,
         timeout=CELL_SECONDS,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # ipykernel warns about TCP at every start
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
@@ -148,9 +149,9 @@ def execute(notebook: NotebookNode, path: Path, env: dict[str, str], strict: boo
     try:
         client.execute(env=env)
     except CellExecutionError as error:
-        raise BuildError(
-            f"{locate(notebook, path, begun[-1])}: {error.ename}: {error.evalue}\n{error.traceback}"
-        ) from None
+        plain = re.sub(r"\x1b\[[\d;]*m", "", error.traceback)  # without colours
+        where = locate(notebook, path, begun[-1])
+        raise BuildError(f"{where}: {error.ename}: {error.evalue}\n{plain}") from None
     except (CellTimeoutError, DeadKernelError) as error:
         raise BuildError(f"{locate(notebook, path, begun[-1])}: {str(error).splitlines()[0]}") from None
     for index, cell in enumerate(notebook.cells):

@@ -9,7 +9,9 @@ import nbformat
 import pytest
 from wrong_answers import WRONG_ANSWERS
 
-from vmrlib.grade import CellError, Sandbox, is_imports, mentions_vmrlib
+from vmrlib.check import mentions_vmrlib
+from vmrlib.grade import is_imports
+from vmrlib.sandbox import CellError, Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
@@ -63,7 +65,7 @@ def trial(request) -> tuple[str, dict[str, dict[str, str]], dict[str, int]]:
                 results[name] = tried | {"ours": outcome(sandbox, solution, cell.source)}
                 counted = re.sub(r"\bcheck\(", "__count(", cell.source)
                 counter = "__n = []\ndef __count(*a, **k):\n    __n.append(a)\n"
-                cases[name] = int(sandbox.run(counter + counted, SECONDS, "str(len(__n))"))
+                cases[name] = sandbox.run(counter + counted, SECONDS, "len(__n)")
             elif index == 0 or is_imports(cell.source):
                 sandbox.run(cell.source, SECONDS)
     return request.param.stem, results, cases

@@ -19,6 +19,7 @@ from miniature import SOURCE
 from vmrlib import grade
 from vmrlib.check import difference
 from vmrlib.grade_records import Other, decode, record_checks
+from vmrlib.sandbox import CellError, Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,36 +92,55 @@ def test_the_next_exercise_is_graded_after(exercises, name):
 
 
 WRONG = "\ndef temporal_iou(a, b):\n    return torch.zeros(len(a), len(b))\n"
-CHEATS = {
+MISTAKES = {
     "constant": WRONG,
-    "check overwritten": "def check(*args, **kwargs):\n    print('correct')\n" + WRONG,
-    "check of vmrlib patched": "import sys\nfor name, module in list(sys.modules.items()):\n"
-    "    if name.startswith('vmr' + 'lib.check'):\n"
-    "        module.check = module.difference = lambda *a, **k: None\n" + WRONG,
-    "torch's comparison patched": "torch.testing.assert_close = lambda *a, **k: None\n"
-    "torch.allclose = lambda *a, **k: True\n" + WRONG,
-    "tensors that say they are equal": "class Same(torch.Tensor):\n"
-    "    def __eq__(self, other):\n        return True\n"
-    "def temporal_iou(a, b):\n    return torch.zeros(len(a), len(b)).as_subclass(Same)\n",
-    "expected values changed": "torch.tensor = lambda *a, **k: torch.zeros(1, 3)\n" + WRONG,
-    "json patched": "import json\njson.dumps = lambda *a, **k: '[]'\n" + WRONG,
-    "leaves quietly": "import sys\ndef temporal_iou(a, b):\n    sys.exit(0)\n",
     "calls vmrlib": "from vmrlib.moments import temporal_iou",
     "another name": "def iou(a, b):\n    return 1",
     "broken code": "def temporal_iou(a, b:\n",
-    "raises in its repr": "class E(Exception):\n    def __str__(self):\n        raise ValueError\nraise E",
-    "huge answer": "def temporal_iou(a, b):\n    return torch.zeros(3000, 3000)\n",
+    "leaves quietly": "import sys\ndef temporal_iou(a, b):\n    sys.exit(0)\n",
+    "an error without a text": "class E(Exception):\n    def __str__(self):\n        1 / 0\nraise E",
+    "a huge answer": "def temporal_iou(a, b):\n    return torch.zeros(3000, 3000)\n",
+    "check overwritten": "def check(*args, **kwargs):\n    print('correct')\n" + WRONG,
+    "tensors that say they are equal": "class Same(torch.Tensor):\n"
+    "    def __eq__(self, other):\n        return True\n"
+    "def temporal_iou(a, b):\n    return torch.zeros(len(a), len(b)).as_subclass(Same)\n",
+}
+# Each of these spoils its kernel, and needs one of its own.
+PATCHES = {
+    "comparisons": "import sys\nfor name, module in list(sys.modules.items()):\n"
+    "    if name.startswith('vmr' + 'lib.check'):\n"
+    "        module.check = module.difference = lambda *a, **k: None\n"
+    "torch.testing.assert_close = lambda *a, **k: None\ntorch.allclose = lambda *a, **k: True\n",
+    "what the check expects": "torch.tensor = lambda *a, **k: torch.zeros(1, 3)\n",
+    "the messages of the kernel": "import json\njson.dumps = lambda *a, **k: '[]'\n",
 }
 
 
-@pytest.fixture(scope="module")
-def cheats(exercises) -> dict[str, list[bool]]:
-    return {name: points(exercises, temporal_iou=cell)[0] for name, cell in CHEATS.items()}
+def test_a_wrong_answer_gets_no_point(exercises):
+    with Sandbox() as sandbox:
+        for code in exercises[0].before:
+            sandbox.run(code, grade.SETUP_SECONDS)
+        verdicts = {name: grade.grade_one(sandbox, exercises[0], cell, 3) for name, cell in MISTAKES.items()}
+        assert grade.grade_one(sandbox, exercises[0], IOU, 3) == ""
+    assert [name for name, verdict in verdicts.items() if not verdict] == ["calls vmrlib"]
+    assert points(exercises[:1], temporal_iou=MISTAKES["calls vmrlib"]) == (
+        [False],
+        {"temporal_iou": "uses vmrlib"},
+    )
 
 
-@pytest.mark.parametrize("name", CHEATS)
-def test_a_wrong_answer_gets_no_point_whatever_it_does(cheats, name):
-    assert cheats[name][0] is False
+@pytest.mark.parametrize("name", PATCHES)
+def test_patching_what_stands_around_the_answer_gives_no_point(exercises, name):
+    right, _ = points(exercises[:1], temporal_iou=PATCHES[name] + WRONG)
+    assert right == [False]
+
+
+def test_an_error_does_not_swallow_the_cells_after_it():
+    with Sandbox() as sandbox:
+        for _ in range(20):
+            with pytest.raises(CellError, match="ZeroDivisionError"):
+                sandbox.run("1 / 0", 9)
+            assert sandbox.run("x = 1", 9, "x + 1") == 2
 
 
 def test_prints_and_slow_right_answers_are_fine(exercises):

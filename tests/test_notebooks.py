@@ -133,6 +133,6 @@ def test_every_explorer_has_a_caption_and_an_alt_text(notebook):
         assert output.metadata["image/png"]["alt"]
 
 
-def test_no_two_cells_in_a_row_show_code_without_a_word_where_a_heading_is_due(notebook):
+def test_at_most_five_code_cells_follow_each_other_without_prose(notebook):
     runs = re.findall(r"c+", "".join(cell.cell_type[0] for cell in notebook.cells))
     assert max(map(len, runs)) <= 5

@@ -12,7 +12,7 @@ from vmrlib.data.stage.actors import PALETTE
 from vmrlib.data.stage.poses import poses
 from vmrlib.data.stage.render import boxes, contact_sheet, render
 from vmrlib.data.stage.shapes import paint
-from vmrlib.data.stage.world import COLOURS, KITCHEN, SCENES, SHAPES, STEP_MS, Actor, Script
+from vmrlib.data.stage.world import COLOURS, KITCHEN, SCENES, SHAPES, STEP_MS, Actor, Event, Script
 
 ALL_SCENES = (*SCENES, KITCHEN)
 
@@ -201,7 +201,8 @@ def test_drawing_order_follows_the_depth_of_each_frame():
 
 def test_liveliness_follows_from_the_states_alone():
     moving = lively()
-    assert np.array_equal(render(moving, [1.3]), render(replace(moving, events=("ignored",)), [1.3]))
+    told = replace(moving, events=(Event("falls", 0, None, 1000, 2000),))
+    assert np.array_equal(render(moving, [1.3]), render(told, [1.3]))
 
 
 def test_eyes_look_where_the_actor_goes():

@@ -35,11 +35,14 @@ return centres[centres < duration]
         },
         "cosine_similarity": {
             "constant": "return torch.tensor([0.6, 0.0, -1.0])",
-            "vmrlib": "from vmrlib.finding import similarity_curve\nreturn similarity_curve(frames, sentence)",
+            "vmrlib": """
+from vmrlib.finding import similarity_curve
+return similarity_curve(frames, sentence)
+""",
             "not divided": "return frames @ sentence",
             "sentence not normalised": "return frames @ sentence / frames.norm(dim=1).clamp(min=1e-8)",
             "zero frames become NaN": "return frames @ sentence / (frames.norm(dim=1) * sentence.norm())",
-            "norm of the whole matrix": "return frames @ sentence / (frames.norm() * sentence.norm()).clamp(min=1e-8)",
+            "norm of the whole matrix": "return frames @ sentence / (frames.norm() * sentence.norm() + 1e-8)",
             "distance": "return -(frames - sentence).norm(dim=1)",
         },
         "resample": {
@@ -68,12 +71,15 @@ return torch.stack([features[min(round(k / m * n), n - 1)] for k in range(m)])
         },
         "sentence_vectors": {
             "constant": "return torch.tensor([[2.0, 1.0]])",
-            "vmrlib": "import vmrlib.text\nreturn (vectors * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)",
+            "vmrlib": """
+import vmrlib
+return (vectors * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+""",
             "mask ignored": "return vectors.mean(dim=1)",
             "divided by L": "return (vectors * mask[:, :, None]).mean(dim=1)",
-            "no words become NaN": "return (vectors * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)",
+            "no words become NaN": "return (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1)[:, None]",
             "sum": "return (vectors * mask[:, :, None]).sum(dim=1)",
-            "the first words": "return torch.stack([v[: int(m.sum())].mean(dim=0) for v, m in zip(vectors, mask)])",
+            "the first words": "return torch.stack([v[: m.sum()].mean(0) for v, m in zip(vectors, mask)])",
         },
         "temporal_iou": {
             "constant": "return torch.tensor([[1.0, 1 / 3, 0.0]])",

@@ -16,10 +16,17 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a call in one line."""
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message} (--help shows how)\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 success, 1 an error the user can mend, 2 a wrong call."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m vmrlib", description="Video moment retrieval.")
+    parser = _Parser(prog="python -m vmrlib", description="Video moment retrieval.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Only the command that is asked for is imported: most of them need torch.
     named = next((word for word in arguments if not word.startswith("-")), None)

@@ -19,7 +19,7 @@ from torch import Tensor
 from vmrlib.moments import non_maximum_suppression
 
 LONGEST_CLIPS = 150  # no candidate has more clips, so that a film of hours stays cheap
-CANDIDATES = 1000  # the best so many windows compete for the ranks
+CANDIDATES = 200  # the best so many windows compete for the ranks
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,15 @@ import io
 import json
 import os
 import re
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from inspect import getsource
 from pathlib import Path
-from queue import Empty
-
-from jupyter_client.manager import KernelManager
 
 from vmrlib.check import difference, mentions_vmrlib
 from vmrlib.grade_records import decode, record_checks
+from vmrlib.sandbox import CellError, Sandbox, Stopped, one_line
 
 COURSE = Path(__file__).resolve().parent.parent / "notebooks"
 SETUP_SECONDS = 180  # for our own cells: imports take long on a loaded machine
@@ -37,14 +33,6 @@ SETUP_SECONDS = 180  # for our own cells: imports take long on a loaded machine
 
 class GradeError(ValueError):
     """The course itself, not a submission, cannot be used for grading."""
-
-
-class CellError(Exception):
-    """A cell raised; the message is the exception's."""
-
-
-class Stopped(Exception):  # noqa: N818 - an event that is expected, with its reason as message
-    """A cell ended without an answer: too slow, or its kernel died."""
 
 
 @dataclass(frozen=True)
@@ -75,58 +63,6 @@ class Grade:
     @property
     def total(self) -> int:
         return sum(self.points.values())
-
-
-class Sandbox:
-    """A kernel in an empty folder, without our data and without stdin; a context manager."""
-
-    def __enter__(self) -> "Sandbox":
-        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        env = {name: value for name, value in os.environ.items() if name != "VMRLIB_MIRROR"}
-        env |= {"VMRLIB_DATA": self.folder.name, "HF_HUB_OFFLINE": "1", "MPLBACKEND": "agg"}
-        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.manager = KernelManager(kernel_name="python3")
-        self.manager.start_kernel(cwd=self.folder.name, env=env, **silent)
-        self.client = self.manager.blocking_client()
-        self.client.start_channels()
-        try:
-            self.client.wait_for_ready(timeout=SETUP_SECONDS)
-        except RuntimeError as error:
-            self.__exit__()
-            raise GradeError(f"no Python kernel could be started: {error}") from None
-        return self
-
-    def __exit__(self, *exception) -> None:
-        self.client.stop_channels()
-        self.manager.shutdown_kernel(now=True)
-        self.folder.cleanup()
-
-    def run(self, code: str, seconds: float, answer: str = "None") -> str:
-        """The string that `answer` evaluates to after `code`; Stopped if there is none."""
-        asked = self.client.execute(
-            code, store_history=False, allow_stdin=False, user_expressions={"answer": answer}
-        )
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                reply = self.client.get_shell_msg(timeout=0.5)
-            except Empty:
-                if not self.manager.is_alive():
-                    raise Stopped("the kernel died") from None
-                if time.monotonic() > deadline:
-                    raise Stopped(f"took longer than {seconds:.0f} s") from None
-                continue
-            except Exception as error:  # the student's code reached into the kernel's own messages
-                raise Stopped(f"the kernel sent what cannot be read ({type(error).__name__})") from None
-            if reply["parent_header"].get("msg_id") == asked:
-                break
-        content = reply["content"]
-        if content["status"] != "ok":
-            raise CellError(one_line(f"{content.get('ename')}: {content.get('evalue')}"))
-        value = content["user_expressions"]["answer"]
-        if value["status"] != "ok":
-            raise CellError(one_line(f"{value['ename']}: {value['evalue']}"))
-        return ast.literal_eval(value["data"]["text/plain"])
 
 
 RECORDER = getsource(record_checks) + "\ncheck, __recorded = record_checks()\n"
@@ -193,7 +129,7 @@ def grade_cells(
                 verdicts[exercise.name] = f"not run: all exercises took longer than {total:.0f} s"
                 continue
             if sandbox is None:
-                sandbox, ready = Sandbox().__enter__(), 0
+                sandbox, ready = Sandbox(), 0
             try:
                 for earlier in exercises[ready : index + 1]:
                     for code in earlier.before:
@@ -202,27 +138,24 @@ def grade_cells(
                 verdicts[exercise.name] = grade_one(sandbox, exercise, found[exercise.name], seconds)
             except (Stopped, CellError) as reason:
                 verdicts[exercise.name] = str(reason)
-                sandbox.__exit__()
+                sandbox.close()
                 sandbox = None
     finally:
         if sandbox is not None:
-            sandbox.__exit__()
+            sandbox.close()
     return verdicts
 
 
 def grade_one(sandbox: Sandbox, exercise: Exercise, source: str, seconds: float) -> str:
     """What is wrong with this answer to an exercise, "" where it is right."""
     try:
+        sandbox.run(f"globals().pop({exercise.name!r}, None)", SETUP_SECONDS)  # nobody else's answer counts
         sandbox.run(source, seconds)
         given = answers(sandbox, exercise, seconds)
-    except (
-        RuntimeError,
-        ValueError,
-        SyntaxError,
-        KeyError,
-        TypeError,
-    ) as error:  # also records made unreadable
-        return one_line(str(error)) or type(error).__name__
+    except CellError as error:
+        return str(error)
+    except (ValueError, SyntaxError, KeyError, TypeError, AttributeError):
+        return "its answers cannot be read"
     if len(given) != len(exercise.cases):
         return f"{len(given)} cases were checked, expected {len(exercise.cases)}"
     for number, (answer, case) in enumerate(zip(given, exercise.cases, strict=True), 1):
@@ -317,12 +250,6 @@ def find_submissions(paths: list[Path]) -> Iterator[tuple[str, Path]]:
                 inside = file.relative_to(path)
                 if ".ipynb_checkpoints" not in inside.parts:
                     yield (inside.parts[0] if len(inside.parts) > 1 else file.stem), file
-
-
-def one_line(text: str) -> str:
-    """A message cut to one short line."""
-    line = " ".join(text.split())
-    return line if len(line) <= 160 else f"{line[:157]}..."
 
 
 def write_csv(grades: list[Grade], titles: list[str], path: Path) -> None:

@@ -51,5 +51,8 @@ def _best_iou(predictions, truths, n: int) -> Float[Tensor, " Q"]:
         if len(true) == 0:
             raise ValueError(f"query {query} has no true moment")
         if len(predicted):
-            best[query] = temporal_iou(predicted[:n].double(), true.double()).max()
+            try:
+                best[query] = temporal_iou(predicted[:n].double(), true.double()).max()
+            except ValueError as error:
+                raise ValueError(f"query {query}: {error} (a: predictions, b: truths)") from None
     return best

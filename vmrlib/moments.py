@@ -4,6 +4,8 @@ A moment is a pair [start, end] in seconds. Names say when the unit differs: `mo
 indices, `moments_norm` are fractions of the video's duration.
 """
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -54,10 +56,18 @@ def clip_centres(n_clips: int, seconds_per_clip: float) -> Float[Tensor, " T"]:
 
 
 def clips_in_moment(moment: tuple[float, float], n_clips: int, seconds_per_clip: float) -> tuple[int, int]:
-    """The clips [first, last) whose centres lie in a moment of seconds; at least one clip."""
+    """The clips [first, last) whose centres lie in [start, end) of a moment of seconds; at least one clip.
+
+    A moment between two centres gets the clip that its middle lies in.
+    """
+    if n_clips < 1:
+        raise ValueError(f"n_clips must be at least 1, not {n_clips}")
     start, end = (value / seconds_per_clip for value in moment)
-    first = min(max(round(start), 0), n_clips - 1)
-    return first, min(max(round(end), first + 1), n_clips)
+    first, last = (min(max(math.ceil(edge - 0.5), 0), n_clips) for edge in (start, end))
+    if first < last:
+        return first, last
+    middle = min(max(int((start + end) / 2), 0), n_clips - 1)
+    return middle, middle + 1
 
 
 def moments_to_norm(moments: Float[Tensor, "N 2"], duration: float) -> Float[Tensor, "N 2"]:

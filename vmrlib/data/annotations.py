@@ -6,8 +6,8 @@ Whatever else a line carries is kept in `Query.extra`.
 """
 
 import json
-import math
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,8 +37,13 @@ def read_jsonl(path: str | os.PathLike, split: str = "") -> list[Query]:
     Raises AnnotationError that names file, line, field and value, and OSError when it cannot be read.
     """
     path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     queries, seen = [], {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines(), which also cuts at characters that JSON allows inside a text, like U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -56,20 +61,23 @@ def write_jsonl(path: str | os.PathLike, queries: list[Query]) -> None:
     """Writes one line a query; the file appears whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(_line(query) for query in queries)  # before any file is touched
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="\n") as file:
-        for query in queries:
-            line = {
-                "qid": query.id,
-                "query": query.text,
-                "vid": query.video_id,
-                "duration": query.duration,
-                "relevant_windows": [list(moment) for moment in query.moments],
-            }
-            if query.split:
-                line["split"] = query.split
-            file.write(json.dumps(line | query.extra, ensure_ascii=False) + "\n")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     os.replace(temporary, path)
+
+
+def _line(query: Query) -> str:
+    row = {
+        "qid": query.id,
+        "query": query.text,
+        "vid": query.video_id,
+        "duration": query.duration,
+        "relevant_windows": [list(moment) for moment in query.moments],
+    }
+    if query.split:
+        row["split"] = query.split
+    return json.dumps(row | query.extra, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _parse(line: str, where: str, split: str) -> Query:
@@ -121,4 +129,5 @@ def _parse(line: str, where: str, split: str) -> Query:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # The comparison is False for NaN and infinity, and for whole numbers that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

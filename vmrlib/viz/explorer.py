@@ -4,12 +4,16 @@ import base64
 import math
 import textwrap
 from collections.abc import Callable
+from html import escape
 
 import ipywidgets
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from vmrlib.viz.style import COURSE_STYLE, PREDICTION, WIDTH, to_png
+
+# ipywidgets.Image has no alt attribute: the description stands beside it, for screen readers only.
+UNSEEN = "position:absolute; width:1px; height:1px; overflow:hidden; clip-path:inset(50%)"
 
 
 class Explorer:
@@ -31,9 +35,8 @@ class Explorer:
         self.image = ipywidgets.Image(
             value=to_png(draw(**self.values)), format="png", layout={"max_width": "100%"}
         )
-        self.image.tooltip = self.alt
-        foot = [ipywidgets.HTML(f"<em>{caption}</em>")] if caption else []
-        self.box = ipywidgets.VBox([*self.controls.values(), self.image, *foot])
+        foot = ipywidgets.HTML(f"<em>{escape(caption)}</em><span style='{UNSEEN}'>{escape(self.alt)}</span>")
+        self.box = ipywidgets.VBox([*self.controls.values(), self.image, foot])
         for widget in self.controls.values():
             widget.observe(self.redraw, names="value")
 

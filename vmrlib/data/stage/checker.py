@@ -15,6 +15,7 @@ Moment = tuple[float, float]  # seconds
 
 SYMMETRIC_VERBS = ("is next to",)
 MIN_SIDEWAYS = 150  # thousandths of the frame that count as a move to the right or left
+MIN_UPWARDS = 200  # and as a rise or fall
 THEN_WITHIN_MS = 5000  # "a then b": b starts after a does and at most this long after a ends
 MIN_WHILE_MS = 500  # "a while b": they share at least this much
 
@@ -85,9 +86,11 @@ def _implied(script: Script, event: Event) -> list[Fact]:
         result += [Fact("rises", event.actor, None, *span), Fact("falls", event.actor, None, *span)]
     if event.verb in ("enters", "leaves", "chases", "approaches"):
         for mover in [event.actor] + ([event.other] if event.verb == "chases" else []):
-            start, end = (script.states[ms // STEP_MS, mover, 0] for ms in span)
-            if abs(int(end) - int(start)) >= MIN_SIDEWAYS:
-                result.append(Fact("moves right" if end > start else "moves left", mover, None, *span))
+            start, end = (script.states[ms // STEP_MS, mover, :2].tolist() for ms in span)
+            if abs(end[0] - start[0]) >= MIN_SIDEWAYS:
+                result.append(Fact("moves right" if end[0] > start[0] else "moves left", mover, None, *span))
+            if abs(end[1] - start[1]) >= MIN_UPWARDS:
+                result.append(Fact("falls" if end[1] > start[1] else "rises", mover, None, *span))
     if event.verb in SYMMETRIC_VERBS:
         result.append(Fact(event.verb, event.other, event.actor, *span))
     if event.verb in ("moves right", "moves left", "rises", "falls", "enters"):

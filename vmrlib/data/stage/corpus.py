@@ -7,11 +7,14 @@ satisfy it, found by the exact checker.
 from dataclasses import dataclass
 
 from vmrlib.data.stage.captions import SCENE_PHRASES, TRAINING, parse, realise
-from vmrlib.data.stage.checker import Moment, matches
+from vmrlib.data.stage.checker import Moment, Predicate, matches
 from vmrlib.data.stage.script import Choice
 from vmrlib.data.stage.splits import StageSplit, clause_about
 from vmrlib.data.stage.subtitles import OBJECTS
 from vmrlib.data.stage.world import VERSION, Script
+
+_FOUR = ("v", "v", "v", "vt")
+KINDS = (*_FOUR, "t", *_FOUR, "t", *_FOUR, "t", *_FOUR, "vt")  # 12 v, 5 vt and 3 t, in turn
 
 
 @dataclass(frozen=True)
@@ -25,38 +28,48 @@ class CorpusQuery:
 
 
 def corpus_queries(split: StageSplit) -> list[CorpusQuery]:
-    """About one query a video: 60 % video, 25 % video and subtitle, 15 % subtitle."""
+    """One query a video that has any: 60 % video, 25 % video and subtitle, 15 % subtitle.
+
+    A query of video and subtitle asks for an event that happens in several videos, so that the line decides.
+    """
     queries = []
-    asked = {}
+    asked: dict[str, list[str]] = {}
     for query in split.queries:
-        asked.setdefault(query.video_id, []).append(query)
+        asked.setdefault(query.video_id, []).append(query.text)
     for index, script in enumerate(split.scripts):
         choice = Choice(f"stage-{VERSION}/corpus/{split.config.seed}/{script.video_id}")
-        lottery = choice.random()
-        kind = "v" if lottery < 0.6 else "vt" if lottery < 0.85 else "t"
+        kind = KINDS[index % len(KINDS)]
         own = asked.get(script.video_id, [])
+        if kind == "vt":
+            own = [sentence for sentence in own if _is_ambiguous(parse(sentence), split.scripts)]
         if kind != "t" and not own:
             continue
         thing = choice.pick([word for word in OBJECTS if _line_about(script, word)])
         if kind == "t":
-            text = f"Somebody talks about a {thing}."
+            text = f"Somebody talks about the {thing}."
             positives = [(other.video_id, _line_about(other, thing)) for other in split.scripts]
             positives = [(video, moment) for video, moment in positives if moment]
         else:
-            sentence = choice.pick(own).text
+            sentence = choice.pick(own)
             predicate = parse(sentence)
             if kind == "v":
                 where = SCENE_PHRASES[script.scene]
                 text = f"{where[0].upper()}{where[1:]}, {sentence[0].lower()}{sentence[1:]}"
                 candidates = [other for other in split.scripts if other.scene == script.scene]
             else:
-                text = f"{sentence[:-1]} in the video where somebody talks about a {thing}."
+                text = f"{sentence[:-1]} in the video where somebody talks about the {thing}."
                 candidates = [other for other in split.scripts if _line_about(other, thing)]
             positives = [
                 (other.video_id, moment) for other in candidates for moment in matches(predicate, other)
             ]
         queries.append(CorpusQuery(f"{split.name}-corpus-{index:04d}", text, kind, tuple(positives)))
     return queries
+
+
+def _is_ambiguous(predicate: Predicate, scripts: list[Script]) -> bool:
+    """Does it happen in more than one of these videos?"""
+    found = (script for script in scripts if matches(predicate, script))
+    return next(found, None) is not None and next(found, None) is not None
 
 
 def paragraph(script: Script) -> str:

@@ -70,7 +70,10 @@ def _check_same(out: Path, split: StageSplit, size: int, fps: int) -> None:
     about = json.loads(json.dumps(split.provenance | {"size": size, "fps": fps}))
     path = out / "stage.json"
     if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            raise ValueError(f"{path}: damaged: delete the folder, or choose another --out") from None
         for name, value in about.items():
             if there.get(name) != value:
                 raise ValueError(f"{path}: holds another export: {name} is {there.get(name)}, not {value}")

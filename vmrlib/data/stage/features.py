@@ -79,7 +79,8 @@ def oracle_features(script: Script, seconds_per_clip: float = 1.0) -> Float[Tens
 
 
 def _with_noise(features: dict[str, Tensor], amount: float) -> dict[str, Tensor]:
-    spread = torch.cat(list(features.values())).std(dim=0)
+    # Sorted: a file gives them back in another order, and sums depend on it.
+    spread = torch.cat([features[name] for name in sorted(features)]).std(dim=0)
     noisy = {}
     for name, rows in features.items():
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")

@@ -6,6 +6,7 @@ cannot do that from here. Only + - * // on integers: the same on every machine.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from vmrlib.data.stage.world import STEP_MS, Actor
 X, Y, SCALE, ANGLE, VISIBLE, DEPTH = range(6)
 TURN = 6283  # a full turn in milliradians
 SIDE_BY_SIDE = 272  # distance of centres after an approach
+ON_THE_SPOT = ("jumps", "grows", "shrinks", "spins", "shakes")
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,19 @@ class Motion:
 
 def _ease(n: int, by: int) -> np.ndarray:
     """0 .. by over n + 1 steps, gentle at both ends: by (3u^2 - 2u^3), u = k / n."""
+    return by * _smooth_step(n) // (n * n * n)
+
+
+@lru_cache(maxsize=256)
+def _smooth_step(n: int) -> np.ndarray:
     k = np.arange(n + 1, dtype=np.int64)
-    return by * (3 * n * k * k - 2 * k * k * k) // (n * n * n)
+    return 3 * n * k * k - 2 * k * k * k
 
 
 def _hold(pose, n: int) -> np.ndarray:
-    return np.repeat(np.asarray(pose, dtype=np.int64)[None], n + 1, axis=0)
+    path = np.empty((n + 1, len(pose)), dtype=np.int64)
+    path[:] = pose
+    return path
 
 
 def _hill(k: np.ndarray, period: int, height: int) -> np.ndarray:
@@ -98,11 +107,11 @@ def _jump(choice, actor, pose, other, n) -> Motion | None:
 def _scale(smaller: bool):
     def motion(choice, actor, pose, other, n) -> Motion | None:
         ladder = (640, 1000, 1480)
-        rung = ladder.index(int(pose[SCALE])) + (-1 if smaller else 1)
+        rung = ladder.index(pose[SCALE]) + (-1 if smaller else 1)
         if not pose[VISIBLE] or not 0 <= rung < 3:
             return None
         path = _hold(pose, n)
-        path[:, SCALE] += _ease(n, ladder[rung] - int(pose[SCALE]))
+        path[:, SCALE] += _ease(n, ladder[rung] - pose[SCALE])
         return Motion(path)
 
     return motion
@@ -116,9 +125,9 @@ def _enter(choice, actor, pose, other, n) -> Motion | None:
     path = _hold(pose, n)
     path[:, VISIBLE] = 1000
     path[:, Y] = choice.integer(480, 740)
-    path[:, X] += _ease(n, target - int(pose[X]))
+    path[:, X] += _ease(n, target - pose[X])
     # Nothing can be seen until the body's edge crosses the frame's.
-    reach = actor.radius * int(pose[SCALE]) // 1000
+    reach = actor.radius * pose[SCALE] // 1000
     inside = (path[:, X] > -reach + 10) & (path[:, X] < 1000 + reach - 10)
     first = int(np.argmax(inside))
     path[:first, VISIBLE] = 0
@@ -128,11 +137,11 @@ def _enter(choice, actor, pose, other, n) -> Motion | None:
 def _leave(choice, actor, pose, other, n) -> Motion | None:
     if not pose[VISIBLE]:
         return None
-    reach = actor.radius * int(pose[SCALE]) // 1000
+    reach = actor.radius * pose[SCALE] // 1000
     to_left = pose[X] < 500
     target = -reach - 20 if to_left else 1020 + reach
     path = _hold(pose, n)
-    path[:, X] += _ease(n, target - int(pose[X]))
+    path[:, X] += _ease(n, target - pose[X])
     inside = (path[:, X] > -reach + 10) & (path[:, X] < 1000 + reach - 10)
     last = int(np.flatnonzero(inside)[-1])
     path[last + 1 :, VISIBLE] = 0
@@ -141,15 +150,15 @@ def _leave(choice, actor, pose, other, n) -> Motion | None:
 
 def _approach(choice, actor, pose, other, n) -> Motion | None:
     """Walks up to the other and stops beside it, on the side it came from."""
-    if not (pose[VISIBLE] and other[VISIBLE]):
-        return None
+    if not (pose[VISIBLE] and other[VISIBLE]) or max(pose[SCALE], other[SCALE]) > 1000:
+        return None  # big ones would hide each other
     side = -1 if pose[X] < other[X] else 1
-    target_x = int(other[X]) + side * SIDE_BY_SIDE
-    if side * (int(pose[X]) - target_x) < 200:  # a step or two is no approach
+    target_x = other[X] + side * SIDE_BY_SIDE
+    if side * (pose[X] - target_x) < 200:  # a step or two is no approach
         return None
     path = _hold(pose, n)
-    path[:, X] += _ease(n, target_x - int(pose[X]))
-    path[:, Y] += _ease(n, int(other[Y]) - int(pose[Y]) + choice.integer(-25, 25))
+    path[:, X] += _ease(n, target_x - pose[X])
+    path[:, Y] += _ease(n, other[Y] - pose[Y] + choice.integer(-25, 25))
     return Motion(path)
 
 
@@ -158,9 +167,11 @@ def _chase(choice, actor, pose, other, n) -> Motion | None:
     if not (pose[VISIBLE] and other[VISIBLE]):
         return None
     direction = 1 if pose[X] < other[X] else -1
-    gap = direction * (int(other[X]) - int(pose[X]))
-    run = choice.integer(200, 420)
-    end_gap = choice.integer(350, 400)
+    gap = direction * (other[X] - pose[X])
+    run = choice.integer(260, 480)
+    end_gap = choice.integer(430, 450)
+    if run + gap - end_gap < 180:  # the actor would hardly get on
+        return None
     k = np.arange(n + 1, dtype=np.int64)
     other_path, path = _hold(other, n), _hold(pose, n)
     other_path[:, X] += direction * _ease(n, run)
@@ -179,8 +190,8 @@ def _chase(choice, actor, pose, other, n) -> Motion | None:
     path[:, X] = other_path[:, X] - direction * gaps
     delay = min(6, n)
     late = np.maximum(k - delay, 0)
-    path[:, Y] += _ease(n, int(other[Y]) - int(pose[Y]))
-    path[:, Y] += (other_path[late, Y] - int(other[Y])) * np.minimum(n - k, 10) // 10
+    path[:, Y] += _ease(n, other[Y] - pose[Y])
+    path[:, Y] += (other_path[late, Y] - other[Y]) * np.minimum(n - k, 10) // 10
     return Motion(path, other_path)
 
 

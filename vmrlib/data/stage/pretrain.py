@@ -26,7 +26,7 @@ from vmrlib.data.stage.script import Choice, Plan, write_script
 from vmrlib.data.stage.world import KITCHEN, SCENES, UNSEEN_SCENES, VERSION, Script
 from vmrlib.models.clip import STAGE_WEIGHTS, Clip
 
-FRAMES, EPOCHS, BATCH, LEARNING_RATE = 24_000, 12, 256, 1e-3
+FRAMES, EPOCHS, BATCH, LEARNING_RATE = 20_000, 6, 256, 1e-3
 CAPTIONS_PER_FRAME = 4
 HELD_OUT = 256  # frames after the training ones, for measuring quality
 PLAN = Plan(
@@ -73,14 +73,17 @@ def samples(first: int, last: int, verbose: bool = False) -> tuple[Tensor, list[
 
 
 def train(
-    clip: Clip, frames: Tensor, captions: list[list[str]], epochs: int, seed: int = 0, verbose=False
+    clip: Clip, frames: Tensor, captions: list[list[str]], epochs: int, seed: int = 0, verbose: bool = False
 ) -> list[float]:
     """Symmetric contrastive training (CLIP, Radford et al. 2021, figure 3); returns the loss of each step.
 
-    The learning rate warms up, because 2e-3 at once and without clipping collapses to ln(batch).
+    Half of a batch is the mirror images of the other half, with left and right swapped in their
+    captions: telling the two apart is what teaches places. Equal captions in a batch count as one
+    positive. The learning rate warms up, because 2e-3 at once and without clipping collapses to ln(batch).
     """
     generator = torch.Generator().manual_seed(seed)
-    steps = epochs * (len(frames) // BATCH)
+    half = BATCH // 2
+    steps = epochs * (len(frames) // half)
     decayed = [p for p in clip.parameters() if p.ndim > 1]
     others = [p for p in clip.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
@@ -89,20 +92,29 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda step: min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
-    tokens = [
-        clip.tokenize([texts[k] for texts in captions], clip.context) for k in range(CAPTIONS_PER_FRAME)
-    ]
+    tokenizer = clip.tokenizer
     clip.train()
     losses = []
     progress = tqdm(total=steps, disable=not verbose, desc="steps")
     for epoch in range(epochs):
-        ids = tokens[epoch % CAPTIONS_PER_FRAME]
-        for batch in torch.randperm(len(frames), generator=generator)[: steps // epochs * BATCH].split(BATCH):
-            images = clip.encode_frames(frames[batch]).frame
-            texts = clip.encode_text(ids[batch]).sentence
-            logits = clip.logit_scale * F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T  # (B, B)
-            same = torch.arange(len(batch))
-            loss = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        texts = [rows[epoch % CAPTIONS_PER_FRAME] for rows in captions]
+        order = torch.randperm(len(frames), generator=generator)
+        for batch in order[: len(frames) // half * half].split(half):
+            pictures = torch.cat([frames[batch], frames[batch].flip(2)])
+            words = [texts[k] for k in batch.tolist()]
+            ids = clip.tokenize(words + [_mirror(text) for text in words])
+            same = (ids[:, None] == ids[None]).all(dim=2).float()  # (B, B)
+            targets = same / same.sum(dim=1, keepdim=True)
+            # Now and then a word is hidden, so that `<unknown>` comes to mean nothing in particular.
+            hidden = (
+                (torch.rand(ids.shape, generator=generator) < 0.05)
+                & (ids > tokenizer.start)
+                & (ids < tokenizer.end)
+            )
+            ids = ids.masked_fill(hidden, tokenizer.unknown)
+            images, sentences = clip.encode_frames(pictures).frame, clip.encode_text(ids).sentence
+            logits = clip.logit_scale * F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T
+            loss = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -164,6 +176,24 @@ def manifest(rows: list[dict], measured: dict[str, float], training: dict) -> di
     }
 
 
+def save(out: Path, clip: Clip, rows: list[dict], measured: dict, losses: list[float], epochs: int) -> None:
+    """Writes weights, configuration, vocabulary and manifest into a folder."""
+    clip.save(out, STAGE_WEIGHTS)
+    training = {
+        "epochs": epochs,
+        "batch": BATCH,
+        "learning_rate": LEARNING_RATE,
+        "captions_per_frame": CAPTIONS_PER_FRAME,
+        "loss_every_10_steps": [
+            round(sum(losses[k : k + 10]) / 10, 3) for k in range(0, len(losses) - 9, 10)
+        ],
+    }
+    text = json.dumps(manifest(rows, measured, training), separators=(",", ":"))
+    temporary = out / "manifest.json.part"
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, out / "manifest.json")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
@@ -178,19 +208,7 @@ def main() -> None:
     clip = Clip.untrained_stage(vocabulary())
     losses = train(clip, frames, captions, args.epochs, verbose=True)
     measured = quality(clip, *samples(args.frames, args.frames + HELD_OUT)[:2])
-    clip.save(args.out, STAGE_WEIGHTS)
-    training = {
-        "frames": args.frames,
-        "epochs": args.epochs,
-        "batch": BATCH,
-        "learning_rate": LEARNING_RATE,
-        "captions_per_frame": CAPTIONS_PER_FRAME,
-        "last_loss": round(sum(losses[-50:]) / len(losses[-50:]), 3),
-    }
-    text = json.dumps(manifest(rows, measured, training), indent=None, separators=(",", ":"))
-    temporary = args.out / "manifest.json.part"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, args.out / "manifest.json")
+    save(args.out, clip, rows, measured, losses, args.epochs)
     print(json.dumps(measured))
 
 

@@ -31,7 +31,7 @@ def still_meadow(picture: Picture, dice: np.random.Generator) -> None:
     land(picture, ridge(x, 0.575, 0.028, 6, phase + 2), {0.53: "#a9d3b0", 0.66: "#c8e3b4"})
     middle = ridge(x, 0.625, 0.022, 4.5, phase + 4)
     for tree_x, radius in ((0.02, 0.05), (0.07, 0.036), (0.93, 0.045), (0.985, 0.06), (0.88, 0.026)):
-        top = float(ridge(np.float32(tree_x), 0.625, 0.022, 4.5, phase + 4))
+        top = float(ridge(np.array([tree_x]), 0.625, 0.022, 4.5, phase + 4)[0])
         spot = picture.part(tree_x - 2 * radius, top - 3 * radius, tree_x + 2 * radius, top + radius)
         crown = shapes.circle(spot.x - tree_x, spot.y - top + 0.7 * radius, radius)
         spot.draw(crown, "#7fb98a")

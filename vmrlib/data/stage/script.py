@@ -15,6 +15,7 @@ import numpy as np
 from vmrlib.data.stage import motions
 from vmrlib.data.stage.world import (
     COLOURS,
+    HARD_VERBS,
     SHAPES,
     STEP_MS,
     UNSEEN_PAIRS,
@@ -27,7 +28,8 @@ from vmrlib.data.stage.world import (
 
 STAGE_LEFT, STAGE_RIGHT, STAGE_TOP, STAGE_FLOOR = 135, 865, 260, 770  # where centres may rest
 NEAR = 300  # centres closer than this are side by side
-APART = 340  # and otherwise they rest at least this far from each other
+APART = 340  # otherwise they rest at least this far from each other,
+SAME_HEIGHT, APART_AT_SAME_HEIGHT = 130, 430  # and further where it would look like side by side
 MIN_SIDE_BY_SIDE_MS = 2000
 MAX_OVERLAP_MS = 2500
 
@@ -73,15 +75,17 @@ class Choice:
 def write_script(video_id: str, plan: Plan, lines: tuple[Line, ...], seed: str) -> Script:
     """The script that belongs to `seed`; the same seed and plan give the same script."""
     choice = Choice(seed)
+    scene = choice.pick(plan.scenes)
+    actors = _cast(choice, plan, scene)
     for _ in range(1000):
-        rehearsal = _Rehearsal(choice, plan)
+        rehearsal = _Rehearsal(choice, plan, actors)
         if rehearsal.succeeded():
             return Script(
                 video_id=video_id,
-                scene=rehearsal.scene,
+                scene=scene,
                 seed=choice.integer(0, 2**31 - 1),
                 duration_ms=plan.duration_ms,
-                actors=rehearsal.actors,
+                actors=actors,
                 events=rehearsal.all_events(),
                 lines=lines,
                 states=rehearsal.states,
@@ -89,13 +93,30 @@ def write_script(video_id: str, plan: Plan, lines: tuple[Line, ...], seed: str) 
     raise ValueError(f"no video fits the plan {plan}")
 
 
-class _Rehearsal:
-    """One attempt: cast and places, then slot after slot."""
+def _cast(choice: Choice, plan: Plan, scene: str) -> tuple[Actor, ...]:
+    """Different actors of which two share a colour or a shape, so that a name needs both."""
+    number = choice.integer(*plan.actors)
+    first = [choice.pick(COLOURS), choice.pick(SHAPES)]
+    if plan.scene_colour:
+        first[0] = plan.scene_colour[scene]
+    second = list(first)
+    if plan.same_colour or choice.chance(0.5):
+        second[1] = choice.pick([shape for shape in SHAPES if shape != first[1]])
+    else:
+        second[0] = choice.pick([colour for colour in COLOURS if colour != first[0]])
+    looks = [tuple(first), tuple(second)]
+    while len(looks) < number:
+        look = (choice.pick(COLOURS), choice.pick(SHAPES))
+        if look not in looks:
+            looks.append(look)
+    return tuple(Actor(colour, shape, choice.integer(125, 150)) for colour, shape in choice.shuffled(looks))
 
-    def __init__(self, choice: Choice, plan: Plan):
-        self.choice, self.plan = choice, plan
-        self.scene = choice.pick(plan.scenes)
-        self.actors = self._cast()
+
+class _Rehearsal:
+    """One attempt: first the places, then slot after slot."""
+
+    def __init__(self, choice: Choice, plan: Plan, actors: tuple[Actor, ...]):
+        self.choice, self.plan, self.actors = choice, plan, actors
         steps = plan.duration_ms // STEP_MS + 1
         self.states = np.zeros((steps, len(self.actors), 6), dtype=np.int32)
         self.events: list[Event] = []
@@ -109,6 +130,8 @@ class _Rehearsal:
     def succeeded(self) -> bool:
         if not self.placed or len(self.events) < self.plan.events[0]:
             return False
+        if not (self.states[:, :, 4] > 0).any(axis=0).all():  # somebody is waiting outside in vain
+            return False
         if self.plan.unseen_pairs == "often":
             return any(self._unseen(event.verb, event.actor) for event in self.events)
         return True
@@ -118,33 +141,12 @@ class _Rehearsal:
         events = [*self.events, *side_by_side(self.states, MIN_SIDE_BY_SIDE_MS)]
         return tuple(sorted(events, key=lambda event: (event.start_ms, event.end_ms, event.verb)))
 
-    # ---- the cast -------------------------------------------------------------------------------
-
-    def _cast(self) -> tuple[Actor, ...]:
-        """Different actors of which two share a colour or a shape, so that a name needs both."""
-        choice, plan = self.choice, self.plan
-        number = choice.integer(*plan.actors)
-        first = [choice.pick(COLOURS), choice.pick(SHAPES)]
-        if plan.scene_colour:
-            first[0] = plan.scene_colour[self.scene]
-        second = list(first)
-        if plan.same_colour or choice.chance(0.5):
-            second[1] = choice.pick([shape for shape in SHAPES if shape != first[1]])
-        else:
-            second[0] = choice.pick([colour for colour in COLOURS if colour != first[0]])
-        looks = [tuple(first), tuple(second)]
-        while len(looks) < number:
-            look = (choice.pick(COLOURS), choice.pick(SHAPES))
-            if look not in looks:
-                looks.append(look)
-        return tuple(
-            Actor(colour, shape, choice.integer(125, 150)) for colour, shape in choice.shuffled(looks)
-        )
+    # ---- places ----------------------------------------------------------------------------------
 
     def _set_the_stage(self) -> bool:
         """Puts the actors on stage, or outside for those who will come in later."""
         choice = self.choice
-        waiting = choice.integer(0, len(self.actors) - 1) if choice.chance(0.6) else 0
+        waiting = choice.integer(0, len(self.actors) - 1) if choice.chance(0.45) else 0
         places: list[tuple[int, int]] = []
         for index, actor in enumerate(self.actors):
             depth = choice.integer(0, 1000)
@@ -173,7 +175,8 @@ class _Rehearsal:
     def _slots(self) -> list[tuple[int, int]]:
         """(start, length) of each slot in ms: lengths and overlaps first, then the free time cut up."""
         choice, plan = self.choice, self.plan
-        number = choice.integer(*plan.events) + 1  # one more than needed: not every slot can be filled
+        number = choice.integer(*plan.events)
+        number += max(2, number // 6)  # more than needed: not every slot can be filled
         # The shorter of two draws: short events are more common than long ones.
         lengths = [
             min(choice.integer(*plan.length_ms, step=STEP_MS) for _ in range(2)) for _ in range(number)
@@ -206,18 +209,17 @@ class _Rehearsal:
         pause_ms = choice.integer(
             max(MIN_SIDE_BY_SIDE_MS, self.plan.length_ms[0]), self.plan.length_ms[1], STEP_MS
         )
-        free_from = [
-            until + pause_ms if self._has_company(index) else until
-            for index, until in enumerate(self.free_from)
-        ]
+        cast = range(len(self.actors))
+        company = [self._has_company(index) for index in cast]
+        free_from = [self.free_from[index] + pause_ms * company[index] for index in cast]
+        waiting = [index for index in cast if not self.states[:, index, 4].any()]
+        done = {(event.verb, event.actor) for event in self.events}
         for _ in range(8):
-            verb, actors = self._draw()
+            verb, actors = self._draw(waiting)
             for _ in range(12):
                 actor = choice.pick(actors)
-                other = (
-                    choice.pick([i for i in range(len(self.actors)) if i != actor]) if VERBS[verb] else None
-                )
-                if not self._wanted(verb, actor):
+                other = choice.pick([index for index in cast if index != actor]) if VERBS[verb] else None
+                if not self._wanted(verb, actor, company[actor], (verb, actor) in done):
                     continue
                 involved = [actor] if other is None else [actor, other]
                 start = max([start_ms, *(free_from[index] for index in involved)])
@@ -232,33 +234,39 @@ class _Rehearsal:
 
     def _has_company(self, index: int) -> bool:
         """Does the actor end up beside somebody, as things stand?"""
-        x, y, *_, visible, _ = self.states[-1, index].tolist()
+        places = self.states[-1].tolist()
+        x, y, *_, visible, _ = places[index]
         return bool(visible) and any(
             place[4] and (x - place[0]) ** 2 + (y - place[1]) ** 2 <= NEAR**2
-            for neighbour, place in enumerate(self.states[-1].tolist())
+            for neighbour, place in enumerate(places)
             if neighbour != index
         )
 
-    def _draw(self) -> tuple[str, list[int]]:
+    def _draw(self, waiting: list[int]) -> tuple[str, list[int]]:
         """A verb and who may do it; often a verb or an actor already in the video (a distractor)."""
         choice = self.choice
         actors = list(range(len(self.actors)))
+        if waiting and choice.chance(0.3):  # everybody is seen some time
+            return "enters", waiting
         if self.events and choice.chance(self.plan.distractor_rate):
             model = choice.pick(self.events)
-            if choice.chance(0.5):
+            if choice.chance(0.5) and model.verb not in HARD_VERBS:
                 return model.verb, [index for index in actors if index != model.actor]
             actors = [model.actor]
         return choice.pick(_URN), actors
 
-    def _wanted(self, verb: str, actor: int) -> bool:
+    def _wanted(self, verb: str, actor: int, company: bool, again: bool) -> bool:
+        """Shall the actor do this, if it has company, and if it has done it before?"""
         choice, plan = self.choice, self.plan
         unseen = self._unseen(verb, actor)
         if unseen and plan.unseen_pairs == "never":
             return False
         if not unseen and plan.unseen_pairs == "often" and choice.chance(0.6):
             return False
+        # Who jumps or spins beside somebody is still beside it: that would blur where "is next to" ends.
+        if company and verb in motions.ON_THE_SPOT:
+            return False
         # The same thing twice makes a query ambiguous: keep it rare.
-        again = any((event.verb, event.actor) == (verb, actor) for event in self.events)
         return not again or choice.chance(0.1)
 
     def _unseen(self, verb: str, actor: int) -> bool:
@@ -267,15 +275,15 @@ class _Rehearsal:
     def _play(self, verb: str, actor: int, other: int | None, start_ms: int, length_ms: int) -> Event | None:
         """Writes the motion into the states and returns the event; None when it does not fit."""
         first, last = start_ms // STEP_MS, (start_ms + length_ms) // STEP_MS
-        pose = self.states[first, actor].copy()
-        partner = None if other is None else self.states[first, other].copy()
+        pose = self.states[first, actor].tolist()
+        partner = None if other is None else self.states[first, other].tolist()
         motion = motions.MOTIONS[verb](self.choice, self.actors[actor], pose, partner, last - first)
         if motion is None:
             return None
         for index, path in ((actor, motion.path), (other, motion.other_path)):
             if path is None:
                 continue
-            if path[-1, 4] and not self._may_rest(path[-1], index, actor, other, verb):
+            if path[-1, 4] and not self._may_rest(path[-1].tolist(), index, {actor, other}):
                 return None
         for index, path in ((actor, motion.path), (other, motion.other_path)):
             if path is not None:
@@ -285,36 +293,35 @@ class _Rehearsal:
             verb, actor, other, start_ms + motion.starts_late_ms, start_ms + length_ms - motion.ends_early_ms
         )
 
-    def _may_rest(self, pose, index: int, actor: int, other: int | None, verb: str) -> bool:
+    def _may_rest(self, pose: list[int], index: int, involved: set) -> bool:
         """Is the end of the motion inside the stage and clear of everybody else?"""
-        x, y = int(pose[0]), int(pose[1])
+        x, y = pose[:2]
         if not (STAGE_LEFT <= x <= STAGE_RIGHT and STAGE_TOP <= y <= STAGE_FLOOR):
             return False
-        for neighbour in range(len(self.actors)):
-            place = self.states[-1, neighbour]
-            pair = {index, neighbour} == {actor, other}
-            if neighbour == index or not place[4] or pair:
-                continue
-            moved = abs(x - int(self.states[-1, index, 0])) + abs(y - int(self.states[-1, index, 1])) > 0
-            if moved and not _apart((x, y), (int(place[0]), int(place[1]))):
-                return False
-        return True
+        places = self.states[-1].tolist()
+        if places[index][:2] == [x, y]:
+            return True
+        return all(
+            not place[4] or _apart((x, y), place)
+            for neighbour, place in enumerate(places)
+            if neighbour != index and {index, neighbour} != involved
+        )
 
 
 # Some verbs fit in few places, and "is next to" follows an approach: weighted so that all come out
 # about equally frequent, the hard ones less.
 _WEIGHTS = {
-    "moves right": 7,
-    "moves left": 7,
-    "rises": 4,
-    "falls": 6,
-    "jumps": 3,
+    "moves right": 10,
+    "moves left": 10,
+    "rises": 3,
+    "falls": 10,
+    "jumps": 2,
     "grows": 3,
     "shrinks": 3,
-    "enters": 9,
-    "leaves": 3,
-    "chases": 12,
-    "approaches": 36,
+    "enters": 3,
+    "leaves": 2,
+    "chases": 32,
+    "approaches": 44,
     "spins": 1,
     "shakes": 1,
 }
@@ -322,7 +329,9 @@ _URN = [verb for verb, weight in _WEIGHTS.items() for _ in range(weight)]
 
 
 def _apart(a, b) -> bool:
-    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 >= APART**2
+    """Would nobody say that actors who rest at `a` and `b` are side by side?"""
+    across, up = abs(a[0] - b[0]), abs(a[1] - b[1])
+    return across**2 + up**2 >= APART**2 and (up >= SAME_HEIGHT or across >= APART_AT_SAME_HEIGHT)
 
 
 def side_by_side(states: np.ndarray, at_least_ms: int) -> list[Event]:

@@ -55,7 +55,7 @@ class Picture:
         """The same pixels seen in a mirror: what is drawn left appears right."""
         return Picture(self.pixels[..., ::-1], self.x, self.y, self.size)
 
-    def part(self, x0: float, y0: float, x1: float, y1: float) -> "Picture":
+    def part(self, x0, y0, x1, y1) -> "Picture":
         """A view of the rectangle, to draw small things without touching the rest."""
         columns = slice(max(int(x0 * self.size) - 1, 0), max(int(x1 * self.size) + 2, 0))
         rows = slice(max(int(y0 * self.size) - 1, 0), max(int(y1 * self.size) + 2, 0))

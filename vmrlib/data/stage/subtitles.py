@@ -1,6 +1,6 @@
 """What is said in a video: lines that have nothing to do with the picture.
 
-Two of the lines of a video name a thing and a place ("Ada left the umbrella at the museum"), so
+One or two of the four lines of a video name a thing and a place ("Ada left the umbrella at the museum"), so
 that a query can ask for them; no such line occurs twice in a corpus of up to 3,200 videos, because
 equal lines would give exactly tied scores.
 """
@@ -40,8 +40,10 @@ _STRIDE = 2467  # prime to 6400: steps through all lines without a repeat
 
 
 def subtitle_lines(number: int, duration_ms: int, choice: Choice) -> tuple[Line, ...]:
-    """The lines of the video with this number in its split: two that can be asked for, two of small talk."""
-    texts = [choice.pick(SMALL_TALK) for _ in range(2)] + [told(2 * number), told(2 * number + 1)]
+    """The four lines of the video with this number in its split; one or two can be asked for."""
+    # Every fourth video has one, so that each thing is named in 4 to 5 % of the videos.
+    asked = [told(2 * number), told(2 * number + 1)][: 2 if number % 4 else 1]
+    texts = asked + [choice.pick(SMALL_TALK) for _ in range(4 - len(asked))]
     quarter = duration_ms // 4
     lines = []
     for position, text in enumerate(choice.shuffled(texts)):
