@@ -37,7 +37,7 @@ def write(
         if bframes is not None:
             stream.codec_context.max_b_frames = bframes
         # containers with one fixed rate count in frames, the others can have a frame at any millisecond
-        if not str(path).endswith((".avi", ".mpg")):
+        if codec != "mpeg2video" and not str(path).endswith(".avi"):
             stream.codec_context.time_base = MILLISECOND
         for number, time in enumerate(times_ms):
             frame = av.VideoFrame.from_ndarray(barcode(number), format="rgb24").reformat(format=pix_fmt)

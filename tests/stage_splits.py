@@ -17,4 +17,7 @@ if __name__ == "__main__":  # prints the rows of MEASURED in test_stage_splits.p
     for profile, config in CONFIGS.items():
         for name in config.sizes:
             whole, first = make_split(name, config), make_split(name, config, 4)
-            print(f'    ("{profile}", "{name}", {len(whole.queries)}, "{whole.hash}", "{first.hash}"),', flush=True)
+            print(
+                f'    ("{profile}", "{name}", {len(whole.queries)}, "{whole.hash}", "{first.hash}"),',
+                flush=True,
+            )

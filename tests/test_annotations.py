@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 
 from vmrlib.data.annotations import AnnotationError, Query, read_jsonl, write_jsonl
 
-GOOD = {"qid": 7, "query": "A dog barks.", "vid": "v1", "duration": 30, "relevant_windows": [[1, 2.5], [4, 9]]}
+GOOD = {
+    "qid": 7,
+    "query": "A dog barks.",
+    "vid": "v1",
+    "duration": 30,
+    "relevant_windows": [[1, 2.5], [4, 9]],
+}
 
 text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 number = st.floats(0, 1e4, allow_nan=False)
-moment = st.tuples(number, number).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: tuple(sorted(pair)))
+moment = (
+    st.tuples(number, number).filter(lambda pair: pair[0] != pair[1]).map(lambda pair: tuple(sorted(pair)))
+)
 
 
 @st.composite
@@ -68,7 +76,10 @@ def test_a_text_with_a_unicode_line_separator_stays_one_line(tmp_path):
         (json.dumps(GOOD | {"qid": True}), 'field "qid": expected text or a whole number, found True'),
         (json.dumps(GOOD | {"duration": 0}), 'field "duration": expected seconds above 0, found 0'),
         (json.dumps(GOOD | {"duration": "30"}), "field \"duration\": expected seconds above 0, found '30'"),
-        (json.dumps(GOOD | {"duration": float("nan")}), 'field "duration": expected seconds above 0, found nan'),
+        (
+            json.dumps(GOOD | {"duration": float("nan")}),
+            'field "duration": expected seconds above 0, found nan',
+        ),
         (json.dumps(GOOD | {"duration": 10**400}), 'field "duration": expected seconds above 0, found 1000'),
         (json.dumps(GOOD | {"relevant_windows": []}), r'field "relevant_windows": expected .* found \[\]'),
         (json.dumps(GOOD | {"relevant_windows": [[1]]}), r"expected \[start, end\], found \[1\]"),
@@ -92,12 +103,12 @@ def test_a_bad_line_is_named_by_file_line_field_and_value(tmp_path, line, messag
 def test_a_file_that_is_no_text_is_named(tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(AnnotationError, match="bad.jsonl: not UTF-8 text"):
+    with pytest.raises(AnnotationError, match=r"bad\.jsonl: not UTF-8 text"):
         read_jsonl(path)
 
 
 def test_a_missing_file_is_an_os_error_that_names_it(tmp_path):
-    with pytest.raises(OSError, match="nowhere.jsonl"):
+    with pytest.raises(OSError, match=r"nowhere\.jsonl"):
         read_jsonl(tmp_path / "nowhere.jsonl")
 
 

@@ -19,6 +19,7 @@ from barcoded_videos import (
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vmrlib.data.video import write_video
 from vmrlib.features.decode import (
     DecodeError,
     clip_times,
@@ -26,7 +27,6 @@ from vmrlib.features.decode import (
     iter_clips,
     probe,
     read_frames,
-    write_video,
 )
 
 REGULAR = [40 * n for n in range(200)]
@@ -47,6 +47,7 @@ KINDS = {
     },
     "vp9.webm": {"times_ms": VARIABLE, "codec": "libvpx-vp9", "deadline": "realtime", "cpu-used": "8"},
     "transport.ts": {"times_ms": REGULAR},
+    "open-gop.ts": {"times_ms": REGULAR, "codec": "mpeg2video", "bframes": 2},
     "program.mpg": {"times_ms": REGULAR, "codec": "mpeg2video", "bframes": 2},
     "b-frames.avi": {"times_ms": REGULAR, "codec": "mpeg4", "bframes": 2},
     "flash.flv": {"times_ms": VARIABLE},

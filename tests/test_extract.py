@@ -15,7 +15,8 @@ from toy_extractor import Toy
 
 from vmrlib.cli import main
 from vmrlib.data.store import FeatureMismatch, FeatureStore
-from vmrlib.features.decode import read_frames, write_video
+from vmrlib.data.video import write_video
+from vmrlib.features.decode import read_frames
 from vmrlib.features.extract import extract, find_videos
 
 

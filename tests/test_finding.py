@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmrlib.cli import main
-from vmrlib.features.decode import write_video
+from vmrlib.data.video import write_video
 from vmrlib.finding import find, moments_from_curve, similarity_curve
 
 

@@ -93,9 +93,7 @@ def slow_suppression(rows, scores, threshold, top):
 )
 def test_suppression_equals_its_definition_ties_and_duplicates_included(rows, threshold, top):
     spans, scores = [span for span, _ in rows], [score for _, score in rows]
-    got = non_maximum_suppression(
-        seconds(*spans), torch.tensor(scores, dtype=torch.float64), threshold, top
-    )
+    got = non_maximum_suppression(seconds(*spans), torch.tensor(scores, dtype=torch.float64), threshold, top)
     assert got.tolist() == slow_suppression(spans, scores, threshold, top)
 
 
@@ -103,7 +101,12 @@ def test_suppression_by_hand():
     spans = seconds((0, 10), (1, 11), (20, 30), (0, 10))
     scores = torch.tensor([0.5, 0.9, 0.1, 0.5])
     assert non_maximum_suppression(spans, scores, 0.5).tolist() == [1, 2]
-    assert non_maximum_suppression(spans, scores, 1.0).tolist() == [1, 0, 3, 2]  # equal: in the order they came
+    assert non_maximum_suppression(spans, scores, 1.0).tolist() == [
+        1,
+        0,
+        3,
+        2,
+    ]  # equal: in the order they came
     assert non_maximum_suppression(spans, scores, 0.5, top=1).tolist() == [1]
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,12 @@ def test_a_fresh_process_with_other_threads_and_hash_seed_writes_the_same_bytes(
     for threads in ("1", "3"):
         environment = os.environ | {"OMP_NUM_THREADS": threads, "PYTHONHASHSEED": threads}
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert done.stdout.split() == here
 
@@ -92,7 +98,7 @@ def test_an_actor_does_one_thing_at_a_time(profile):
     for script in SCRIPTS[profile]:
         for index in range(len(script.actors)):
             spans = sorted((e.start_ms, e.end_ms) for e in motions(script) if index in (e.actor, e.other))
-            assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+            assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 @profiles
@@ -171,8 +177,13 @@ def test_is_next_to_is_labelled_exactly_while_both_rest_beside_each_other(profil
             if np.hypot(across, up) <= NEAR and last - first >= 20
         }
         # one step more or less at the edges: a step is at rest when nothing moves on either side of it
-        for a, b, start, end in labelled:
-            assert any((a, b) == s[:2] and abs(start - s[2]) <= 100 and abs(end - s[3]) <= 100 for s in seen)
+        for one, others, shortest in ((labelled, seen, 0), (seen, labelled, 2200)):
+            for a, b, start, end in one:
+                if end - start >= shortest:
+                    assert any(
+                        (a, b) == other[:2] and abs(start - other[2]) <= 100 and abs(end - other[3]) <= 100
+                        for other in others
+                    )
 
 
 @profiles
@@ -202,11 +213,13 @@ def test_the_cast_is_drawn_to_the_rules(profile):
             (a[0] == b[0]) != (a[1] == b[1]) for k, a in enumerate(looks) for b in looks[k + 1 :]
         )  # so that a name needs both words
         assert all(125 <= actor.radius <= 150 for actor in script.actors)
-        assert set(np.unique(script.states[:, :, 2])) and script.states[:, :, 2].min() >= 640
+        assert script.states[:, :, 2].min() >= 640  # no body is smaller than 80 thousandths across
 
 
 def test_every_verb_happens_and_no_unseen_pair_does():
-    events = [(s.actors[e.actor].shape, e.verb) for scripts in SCRIPTS.values() for s in scripts for e in s.events]
+    events = [
+        (s.actors[e.actor].shape, e.verb) for scripts in SCRIPTS.values() for s in scripts for e in s.events
+    ]
     assert {verb for _, verb in events} == set(VERBS)
     assert set(MOTIONS) | {"is next to"} == set(VERBS)
     assert not set(events) & set(UNSEEN_PAIRS)
@@ -282,7 +295,9 @@ def test_a_bad_knob_is_named_with_its_value(knobs, message):
 
 
 def test_a_split_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="split must be one of train, .*, not test-scene"):
+    with pytest.raises(ValueError, match=r"split must be one of train, .*, not test-scene"):
         make_split("test-scene", StageConfig.kitchen())
-    with pytest.raises(ValueError, match=r"test-complex asks about levels 3 and 4, complexity has only \(1, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"test-complex asks about levels 3 and 4, complexity has only \(1, 2\)"
+    ):
         make_split("test-complex", StageConfig(complexity=(1, 2)))

@@ -14,7 +14,7 @@ from vmrlib.data.stage.render import render
 from vmrlib.data.stage.splits import DURATIONS, PROFILES, SPLITS, StageConfig, StageSplit, make_split
 from vmrlib.data.stage.statistics import table
 from vmrlib.data.stage.world import Line, Script
-from vmrlib.features.decode import write_video
+from vmrlib.data.video import write_video
 
 CHUNK = 48  # frames rendered at a time: a long video is never in memory
 

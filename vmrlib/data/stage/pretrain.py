@@ -26,7 +26,7 @@ from vmrlib.data.stage.script import Choice, Plan, write_script
 from vmrlib.data.stage.world import KITCHEN, SCENES, UNSEEN_SCENES, VERSION, Script
 from vmrlib.models.clip import STAGE_WEIGHTS, Clip
 
-FRAMES, EPOCHS, BATCH, LEARNING_RATE = 20_000, 6, 256, 1e-3
+FRAMES, EPOCHS, BATCH, LEARNING_RATE = 20_000, 6, 64, 1e-3
 CAPTIONS_PER_FRAME = 4
 HELD_OUT = 256  # frames after the training ones, for measuring quality
 PLAN = Plan(
@@ -78,8 +78,9 @@ def train(
     """Symmetric contrastive training (CLIP, Radford et al. 2021, figure 3); returns the loss of each step.
 
     Half of a batch is the mirror images of the other half, with left and right swapped in their
-    captions: telling the two apart is what teaches places. Equal captions in a batch count as one
-    positive. The learning rate warms up, because 2e-3 at once and without clipping collapses to ln(batch).
+    captions, and a second term asks each frame to prefer its caption to that of its mirror image: this
+    is what teaches places. Equal captions in a batch count as one positive. The learning rate warms up,
+    because 2e-3 at once and without clipping collapses to ln(batch).
     """
     generator = torch.Generator().manual_seed(seed)
     half = BATCH // 2
@@ -90,7 +91,7 @@ def train(
         [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=LEARNING_RATE
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / 100, 0.5 + 0.5 * math.cos(math.pi * step / steps))
+        optimiser, lambda step: min((step + 1) / 200, 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
     tokenizer = clip.tokenizer
     clip.train()
@@ -112,9 +113,14 @@ def train(
                 & (ids < tokenizer.end)
             )
             ids = ids.masked_fill(hidden, tokenizer.unknown)
-            images, sentences = clip.encode_frames(pictures).frame, clip.encode_text(ids).sentence
-            logits = clip.logit_scale * F.normalize(images, dim=-1) @ F.normalize(sentences, dim=-1).T
+            images = F.normalize(clip.encode_frames(pictures).frame, dim=-1)
+            sentences = F.normalize(clip.encode_text(ids).sentence, dim=-1)
+            logits = clip.logit_scale * images @ sentences.T  # (B, B)
             loss = (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+            mirrored = torch.arange(2 * half).roll(half)  # of each frame, the other one of its pair
+            sided = same[torch.arange(2 * half), mirrored] == 0  # pairs whose captions say left or right
+            preference = logits.diagonal() - logits[torch.arange(2 * half), mirrored]
+            loss = loss + (F.softplus(-preference) * sided).sum() / sided.sum().clamp(min=1)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)

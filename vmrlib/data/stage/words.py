@@ -16,7 +16,7 @@ from vmrlib.data.stage.captions import NOUNS, PHRASES, UNSEEN_NOUNS, UNSEEN_PHRA
 
 
 def word_vectors(synonym_cosine: float = 0.5, dim: int = 50) -> dict[str, Float[Tensor, " D"]]:
-    """Unit vectors of all words of Stage; unseen synonyms have this expected cosine with their verb or noun.
+    """Unit vectors of all words of Stage; an unseen synonym has this cosine with its verb or noun.
 
     Every word's own direction depends on its letters alone, so the table is the same everywhere.
     """
@@ -25,9 +25,11 @@ def word_vectors(synonym_cosine: float = 0.5, dim: int = 50) -> dict[str, Float[
     table = {word: _direction(word, dim) for word in vocabulary()}
     for known, unseen in (_groups(PHRASES, UNSEEN_PHRASES), _groups(NOUNS, UNSEEN_NOUNS)):
         for group, words in unseen.items():
-            anchor = table[known[group][0]]
             for word in words:
                 if word not in table:
+                    # "rightwards" is near "right", not near "moves": else it would not tell right from left
+                    kin = next((other for other in known[group] if word.startswith(other)), known[group][0])
+                    anchor = table[kin]
                     own = _direction(word, dim)
                     own = F.normalize(own - (own @ anchor) * anchor, dim=0)
                     table[word] = synonym_cosine * anchor + (1 - synonym_cosine**2) ** 0.5 * own
