@@ -88,7 +88,9 @@ def test_every_command_has_help_with_an_example(name, capsys):
 
 
 def test_help_lists_the_commands_without_loading_torch():
-    code = "import sys, vmrlib.cli as cli\ntry: cli.main(['-h'])\nexcept SystemExit: print('torch' in sys.modules)"
+    code = (
+        "import sys, vmrlib.cli as c\ntry: c.main(['-h'])\nexcept SystemExit: print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in cli.COMMANDS)
     assert done.stdout.split()[-1] == "False"

@@ -18,6 +18,15 @@ MAKE = "python -m vmrlib.data.stage.pretrain --out vmrlib/data/stage/weights"
 FRESH = (90_000, 90_256)  # numbers of samples that no training has used
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """So small a model gains nothing from a second thread, and loses much where another process has it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def manifest() -> dict:
     try:

@@ -280,6 +280,19 @@ print("patch   (F, P, D):", tuple(images.patch.shape))
 print("sentence   (N, D):", tuple(texts.sentence.shape))
 print("word    (N, L, D):", tuple(texts.word.shape))
 
+# %%
+import json
+from vmrlib.models.clip import STAGE_FOLDER
+seen = json.loads((STAGE_FOLDER / "manifest.json").read_text(encoding="utf-8"))
+print(seen["frames"], "frames of", ", ".join(seen["scenes"]))
+print("words it has read:", [word for word in ("red", "star", "left", "beach", "jumps", "moves") if word in seen["words"]])
+loss = seen["training"]["loss_every_10_steps"]
+plt.figure(figsize=(9, 2.2))
+plt.plot(10 * np.arange(len(loss)), loss)
+plt.xlabel("step of the tiny CLIP's training")
+plt.ylabel("loss")
+plt.show()
+
 # %% [markdown]
 # ### Exercise 1.2 · Cosine similarity *(5 min, ★☆☆)*
 #
