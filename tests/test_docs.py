@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from vmrlib.data.stage.baselines import recalls, table
+from vmrlib.baselines import recalls, table
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -259,3 +259,29 @@ def test_only_gpu_and_cluster_skips_pass_in_ci(tmp_path, reason, ci, code):
     )
     assert outcome.returncode == code, outcome.stdout
     assert ("test_it.py::test_that: needs the real files" in outcome.stdout) == (code == 1)
+
+
+RINGS = (  # the first that fits counts; a module imports its own ring and those before it
+    ("vmrlib.moments", "vmrlib.metrics", "vmrlib.text", "vmrlib.data"),
+    ("vmrlib.features", "vmrlib.models", "vmrlib.viz", "vmrlib.check"),
+    ("vmrlib",),
+)
+
+
+def ring(module: str) -> int:
+    return next(
+        number
+        for number, names in enumerate(RINGS)
+        if any(f"{module}.".startswith(f"{name}.") for name in names)
+    )
+
+
+def test_inner_rings_do_not_import_outer_ones():
+    for path in SOURCES:
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                if name and name.startswith("vmrlib."):
+                    assert ring(name) <= ring(module), f"{module} imports {name}"

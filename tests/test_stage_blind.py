@@ -9,7 +9,7 @@ from stage_splits import split
 from torch import nn
 
 from vmrlib.data.stage.captions import vocabulary
-from vmrlib.data.stage.features import oracle_features
+from vmrlib.features.stage import oracle_features
 from vmrlib.metrics import recall_at
 from vmrlib.moments import temporal_iou
 

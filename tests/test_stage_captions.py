@@ -22,9 +22,9 @@ from vmrlib.data.stage.captions import (
     vocabulary,
 )
 from vmrlib.data.stage.checker import Clause, Joined, Who
-from vmrlib.data.stage.pretrain import sample
 from vmrlib.data.stage.script import Choice
 from vmrlib.data.stage.world import COLOURS, SHAPES, VERBS
+from vmrlib.models.stage_clip import sample
 
 who = st.builds(Who, st.sampled_from([None, *COLOURS]), st.sampled_from(SHAPES))
 clause = st.sampled_from(sorted(VERBS)).flatmap(

@@ -7,10 +7,10 @@ import pytest
 import torch
 from stage_splits import split
 
-from vmrlib.data.stage import features as module
-from vmrlib.data.stage.features import cache_folder, oracle_features, stage_features, video_features
 from vmrlib.data.stage.world import COLOURS, SHAPES
 from vmrlib.features import load_extractor
+from vmrlib.features import stage as module
+from vmrlib.features.stage import cache_folder, oracle_features, stage_features, video_features
 
 PART = split("open", "val", 3)
 

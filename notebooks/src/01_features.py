@@ -329,7 +329,7 @@ check("1.2", cosine_similarity(torch.zeros(2, 2), torch.tensor([1.0, 1.0])), tor
 # Continue with ours. Six frames, six captions, and their 36 cosines: if the tiny CLIP has learnt anything, the diagonal is bright.
 
 # %%
-from vmrlib.data.stage.pretrain import samples
+from vmrlib.models.stage_clip import samples
 from vmrlib.finding import similarity_curve
 six_frames, six_captions, _ = samples(30_007, 30_013)  # frames that the model did not see
 captions = [texts[-1] for texts in six_captions]
@@ -403,7 +403,7 @@ check("1.3", resample(column(5.0), 3), column(5.0, 5.0, 5.0), hint="one row in: 
 
 # %%
 from vmrlib.data.clips import resample_mean
-from vmrlib.data.stage.features import video_features
+from vmrlib.features.stage import video_features
 from vmrlib.features import load_extractor
 
 fine = video_features(script, load_extractor("stage-clip", device="cpu", seconds_per_clip=0.5))
@@ -601,7 +601,7 @@ for name, moments in answers.items():
 # how many standard errors the inside lies above the outside. `moments_from_curve` tries all stretches and keeps the best that do not overlap.
 
 # %%
-from vmrlib.data.stage.features import stage_features
+from vmrlib.features.stage import stage_features
 from vmrlib.finding import moments_from_curve
 
 extractor = load_extractor("stage-clip", device="cpu")

@@ -1,6 +1,6 @@
 """Trains the tiny CLIP that plays CLIP's part on Stage: single frames and what they show, never motion.
 
-    python -m vmrlib.data.stage.pretrain --out FOLDER
+    python -m vmrlib.models.stage_clip --out FOLDER
 
 Each frame comes from a video of its own, with captions that name colours, shapes, sizes, places and
 the scene. The model never sees two frames of one video, a verb, an unseen scene or an unseen

@@ -1,6 +1,6 @@
 """Answers that need no model, and what they score: the numbers every model has to beat.
 
-python -m vmrlib.data.stage.baselines --out results/stage_baselines.json
+python -m vmrlib.baselines --out results/stage_baselines.json
 """
 
 import argparse
@@ -14,10 +14,10 @@ from torch import Tensor
 
 import vmrlib
 from vmrlib.data.stage.export import write_text
-from vmrlib.data.stage.features import stage_features
 from vmrlib.data.stage.splits import StageConfig, StageSplit, make_split
 from vmrlib.data.stage.world import VERSION
 from vmrlib.features import load_extractor
+from vmrlib.features.stage import stage_features
 from vmrlib.finding import moments_from_curve, similarity_curve
 from vmrlib.metrics import hits_at
 from vmrlib.moments import temporal_iou
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     results = {
-        "command": f"python -m vmrlib.data.stage.baselines --out {args.out.as_posix()}",
+        "command": f"python -m vmrlib.baselines --out {args.out.as_posix()}",
         "vmrlib": vmrlib.__version__,
         "seeds": list(SEEDS),
         "profiles": {
