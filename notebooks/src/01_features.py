@@ -412,7 +412,7 @@ torch.testing.assert_close(coarse, resample(fine, 12))
 print(tuple(fine.shape), "->", tuple(coarse.shape))
 figure, axes = plt.subplots(2, 1, figsize=(9, 3.8), sharex=True)
 for axis, features, title in zip(axes, (fine, coarse), ("48 rows of 0.5 s", "12 rows of 2 s")):
-    axis.imshow(features[:, :32].T, aspect="auto", extent=(0, script.duration, 0, 32), cmap="RdBu", vmin=-1, vmax=1)
+    axis.imshow(features[:, :32].T, aspect="auto", extent=(0, script.duration, 0, 32), cmap="RdBu", vmin=-5, vmax=5)
     axis.set_title(title)
     axis.set_ylabel("feature")
 axes[1].set_xlabel("time (s)")
@@ -639,12 +639,12 @@ def explore(query, own_words):
     )
 
 
-of_interest = [
-    q for q in test.queries if q.extra["verb"] in ("enters", "leaves", "is next to", "grows", "jumps", "moves right")
-]
+of_interest = [q for q in test.queries if q.extra["verb"] in ("enters", "leaves", "is next to", "grows", "jumps", "moves right")]
+of_interest.sort(key=lambda q: q.extra["verb"] not in ("enters", "leaves"))  # who comes and goes first
+
 Explorer(
     explore,
-    query={f"{q.video_id[-4:]}: {q.text}": q for q in of_interest[:40]},
+    query={f"{q.video_id[-4:]}: {q.text}": q for q in of_interest[:20] + of_interest[-20:]},
     own_words="",
     caption="Green is the truth, orange the best stretch. Watch how little the curve changes when only the verb does.",
     alt="Frames of a video over 24 seconds and below them the similarity of each clip with the query",
@@ -669,8 +669,8 @@ plt.show()
 
 # %%
 zero_shot = recalls["CLIP, zero-shot"][1]
-assert recalls["random moment"][1] < zero_shot < recalls["random true event"][1]
-print("zero-shot CLIP beats random moments, and loses to picking any true event")
+assert zero_shot < recalls["constant window"][1] < recalls["random true event"][1]
+print("without training, CLIP loses to a constant window, and that to picking any true event")
 
 # %% [markdown]
 # ### Why: CLIP does not see verbs
@@ -809,16 +809,19 @@ if road.exists():
     plt.show()
 
 # %%
-for query in (red_car, empty_road) if best else ():
-    overlap = temporal_iou(torch.tensor([best[query.text][0][:2]]), torch.tensor(query.moments)).max()
-    assert overlap > 0.5, (query.text, overlap)  # a constant window would have to be lucky to reach 0.5
-print("where the files are, the first moment of both queries has an IoU above 0.5")
+if best:
+    overlap = temporal_iou(torch.tensor([best[red_car.text][0][:2]]), torch.tensor(red_car.moments)).item()
+    assert overlap > 0.5, overlap  # the constant window of Stage, 0.04 to 0.29 of the video, has an IoU of 0
+print("where the files are, the red car is found with an IoU above 0.5")
 
 # %% [markdown]
+# The red car is found. The empty road is not, and the picture says why: $z$ looks for *one* stretch that differs from all the rest, and this query has four.
+# The longest stretch that is calm on average wins, cars and all. Queries with several moments are real: in QVHighlights every third query has more than one.
+#
 # ### Features that others publish
 #
 # Most papers never touch a video: they use features that somebody published. One video of Charades-STA comes with CLIP's, 512 numbers every 2 s, and
-# with the words of a query, encoded by the same CLIP. Left, the cosines of all pairs of clips. Right, the similarity of every clip with the one at 5 s, and the official
+# with the words of a query, encoded by the same CLIP. Left, the cosines of all pairs of clips. Right, the similarity of every clip with the first one, and the official
 # moment of *a person walks in a doorway drinking some coffee*: the frames alone know where the scene changes.
 
 # %% tags=["nbval-ignore-output"]
@@ -829,7 +832,7 @@ if published.exists():
     word_rows = torch.from_numpy(
         np.load(str(published).replace("vid", "txt"))["features"]
     ).float()  # (12, 512), one per token
-    by_example = clip_rows @ clip_rows[2]
+    by_example = clip_rows @ clip_rows[0]
     found = moments_from_curve(by_example, 2.0, 30.72)[:1]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), width_ratios=(1, 1.6))
     left.imshow(clip_rows @ clip_rows.T, extent=(0, 30, 30, 0), vmin=0.75, vmax=1)
@@ -842,7 +845,7 @@ if published.exists():
         if line.startswith("Y1HGC") and "doorway" in line:
             right.axvspan(*map(float, line.split("##")[0].split()[1:]), color=TRUTH, alpha=0.2, label="official moment")
     right.set_xlabel("time (s)")
-    right.set_ylabel("cosine with the clip at 5 s")
+    right.set_ylabel("cosine with the first clip")
     right.legend()
     plt.tight_layout()
     plt.show()
@@ -851,8 +854,8 @@ if published.exists():
 if published.exists():
     iou = temporal_iou(torch.tensor([found[0][:2]]), torch.tensor([[0.2, 9.8]])).item()
     cosines_with_words = clip_rows @ F.normalize(word_rows, dim=-1).T
-    assert iou > 0.9 and cosines_with_words.abs().max() < 0.15
-print("by example the stretch is right; by its words, where the files are, no clip has a cosine above 0.15")
+    assert iou > 0.7 and cosines_with_words.abs().max() < 0.15
+print("where the files are: IoU above 0.7 by example, and no cosine with a word above 0.15")
 
 # %% [markdown]
 # The sentence itself finds nothing here: its cosines with all clips are close to 0. The published word features are the states *before* CLIP's last projection,
