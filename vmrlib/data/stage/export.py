@@ -32,7 +32,7 @@ def export(
         video = out / "videos" / f"{script.video_id}.mp4"
         if not video.exists():
             write_text(video.with_suffix(".srt"), srt(script.lines))
-            write_video(video, frames(script, size, fps), fps)
+            write_video(video, frames(script, size, fps), fps, crf=24)
     write_jsonl(out / "annotations.jsonl", split.queries)
     return out
 
