@@ -95,11 +95,11 @@ def test_stage_json_tells_version_hash_and_knobs(folder):
 def test_an_interrupted_export_goes_on_where_it_stopped(folder, tmp_path, monkeypatch):
     written, real = [], module.write_video
 
-    def fails_at_the_second(path, frames, fps):
+    def fails_at_the_second(path, frames, fps, **options):
         if written:
             raise OSError("disk full")
         written.append(path.name)
-        return real(path, frames, fps)
+        return real(path, frames, fps, **options)
 
     monkeypatch.setattr(module, "write_video", fails_at_the_second)
     with pytest.raises(OSError, match="disk full"):
@@ -110,7 +110,9 @@ def test_an_interrupted_export_goes_on_where_it_stopped(folder, tmp_path, monkey
 
     again = []
     monkeypatch.setattr(
-        module, "write_video", lambda path, *rest: again.append(path.name) or real(path, *rest)
+        module,
+        "write_video",
+        lambda path, *rest, **options: again.append(path.name) or real(path, *rest, **options),
     )
     export(PART, tmp_path / "out", SIZE, FPS)
     assert again == [f"{PART.scripts[1].video_id}.mp4"]

@@ -79,6 +79,7 @@ return (vectors * mask[:, :, None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).c
             "divided by L": "return (vectors * mask[:, :, None]).mean(dim=1)",
             "no words become NaN": "return (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1)[:, None]",
             "sum": "return (vectors * mask[:, :, None]).sum(dim=1)",
+            "words of the batch": "return (vectors * mask[:, :, None]).sum(1) / mask.sum().clamp(min=1)",
             "the first words": "return torch.stack([v[: m.sum()].mean(0) for v, m in zip(vectors, mask)])",
         },
         "temporal_iou": {

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -88,6 +89,8 @@ class Sandbox:
 
 
 def one_line(text: str) -> str:
-    """A message cut to one short line."""
-    line = " ".join(text.split())
+    """A message as one short line a teacher can read; a stub that was left in is "not done"."""
+    if text.startswith("NotImplementedError"):
+        return "not done"
+    line = re.sub(r"\(\d+\.py, line", "(line", " ".join(text.split()))  # a cell's file name says nothing
     return line if len(line) <= 160 else f"{line[:157]}..."
