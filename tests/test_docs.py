@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+from test_stage_splits import MEASURED
+
 from vmrlib.baselines import recalls, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +41,9 @@ def test_tables_of_the_readme_are_drawn_from_results_files():
 
 def test_stage_baselines_stay_where_the_dataset_promises():
     results = json.loads((ROOT / "results" / "stage_baselines.json").read_text(encoding="utf-8"))
-    for profile in results["profiles"].values():
+    pinned = {(name, split): whole for name, split, _, whole, _ in MEASURED}
+    for name, profile in results["profiles"].items():
+        assert profile["hash"] == pinned[name.removeprefix("Stage "), "test-iid"], "measured on another Stage"
         assert profile["queries"] >= 800
         at_half = {name: recalls(hits)["0.5"] for name, hits in profile["hits"].items()}
         for runs in profile["hits"].values():
