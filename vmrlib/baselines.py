@@ -1,4 +1,4 @@
-"""Answers that need no model, and what they score: the numbers every model has to beat.
+"""Answers that need no training, and what they score: the numbers every model has to beat.
 
 python -m vmrlib.baselines --out results/stage_baselines.json
 """
