@@ -6,10 +6,16 @@ usage() {
     cat <<'TEXT'
 Usage: bash data_download.sh [OPTION] TARGET ...
 
-  bash data_download.sh --list               what there is, how large, under which licence
-  bash data_download.sh clips                fetch a target; run it again to go on where it stopped
-  bash data_download.sh --dry-run clips      say what would be fetched; write nothing
-  bash data_download.sh --verify [TARGET]    compare what is there with its checksums
+  bash data_download.sh --list                 what there is, how large, under which licence
+  bash data_download.sh tacos                  fetch a target; run it again to go on where it stopped
+  bash data_download.sh tacos-features/c3d     one kind of a target
+  bash data_download.sh all-annotations        a group of targets
+  bash data_download.sh --dry-run tacos        say what would be fetched; write nothing
+  bash data_download.sh --verify [TARGET ...]  check what is there, or should be
+
+Some files are behind a login or a form: the script says what to fetch and where to put it, and checks it
+when it is there. The exit code is 0 when all files of the targets are right, 1 when one is not, 2 for a
+mistake in the call.
 
   --manifest FILE        another list of files, written like vmrlib/data/downloads.json
 
@@ -51,112 +57,167 @@ for candidate in "$here/.venv/bin/python" "$here/.venv/Scripts/python" python3 p
     fi
 done
 [ -n "$python" ] || fail "needs Python 3.9 or newer, and found none"
+export VMRLIB_DATA=$data PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 
-files() { "$python" "$here/vmrlib/data/downloads.py" "$1" "$manifest" "${@:2}"; }
+# step NAME ARGUMENT ...: what a shell is not made for; -S, because it starts faster without what is installed
+step() { "$python" -S -m vmrlib.data.download_steps "$1" "$manifest" "${@:2}"; }
 
 size() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
 
-# transfer URL PART: go on with a partial file. curl's own --retry would start again at byte 0.
+writer='' part='' waited='' answer=''
+stop() {
+    if [ -n "$writer" ]; then
+        kill "$writer" 2>/dev/null || true
+        mv -f "$part.$writer" "$part" 2>/dev/null || true
+        rm -f "$part.status.$$"
+    fi
+    exit 130
+}
+trap stop INT TERM HUP
+
+# transfer URL: go on with $part, and set $answer to the server's status. (curl's own --retry would start
+# again at byte 0.)
+# The file bears the process that writes it in its name while it grows, so that no two processes write to
+# one file; that process ends with this script, however the script ends.
 transfer() {
+    local code=0 guard command
     if command -v curl >/dev/null; then
         local show=-sS
         if [ -t 2 ]; then show=--progress-bar; fi
-        curl -fgL "$show" -C - --connect-timeout "$stall" --speed-limit 1000 --speed-time "$stall" -o "$2" "$1" && return
-        local code=$?
-        if [ "$code" = 33 ]; then rm -f "$2"; fi # this server cannot resume
-        return "$code"
+        command=(curl -fgL "$show" -C - -w '%{http_code}' --connect-timeout "$stall"
+            --speed-limit 1000 --speed-time "$stall" "$1" -o)
+    else
+        command=("$python" -S -m vmrlib.data.transfer "$1" "$stall")
     fi
-    files fetch "$1" "$2" "$stall"
+    # shellcheck disable=SC2016
+    bash -c 'mv -f "$0" "$0.$$" 2>/dev/null; : >>"$0.$$"; exec "$@" "$0.$$"' "$part" "${command[@]}" >"$part.status.$$" &
+    writer=$!
+    (while kill -0 $$; do sleep 1; done; kill "$writer") </dev/null >/dev/null 2>&1 &
+    guard=$!
+    wait "$writer" || code=$?
+    kill "$guard" 2>/dev/null || true
+    wait "$guard" 2>/dev/null || true
+    mv -f "$part.$writer" "$part" 2>/dev/null || true
+    writer=
+    [ -s "$part" ] || rm -f "$part"
+    answer=$(cat "$part.status.$$" 2>/dev/null) || true
+    rm -f "$part.status.$$"
+    if [ "$code" = 33 ]; then rm -f "$part"; fi # this server cannot resume
+    if [ "$answer" = 416 ]; then code=0; fi     # it has nothing more to send
+    return "$code"
 }
 
-# settle PART PATH CHECKSUM: give a whole file its name if it is right; remove it if it is not
+# claim: take over what a run left that was killed; wait for one that is still at work
+claim() {
+    local own before quiet
+    waited=
+    rm -f "$part.status".*
+    for own in "$part".[0-9]*; do
+        before=-1 quiet=0
+        while [ -f "$own" ] && kill -0 "${own##*.}" 2>/dev/null && [ "$quiet" -le "$((stall + 5))" ]; do
+            if [ -z "$waited" ]; then echo "  another run is fetching it: waiting"; waited=yes; fi
+            if [ "$(size "$own")" = "$before" ]; then quiet=$((quiet + 1)); else quiet=0; fi
+            before=$(size "$own")
+            sleep 1
+        done
+        if [ "$(size "$own")" -gt "$(size "$part")" ]; then mv -f "$own" "$part"; else rm -f "$own"; fi
+    done
+}
+
+# settle PATH CHECKSUM: give a whole file its name if it is right; remove it if it is not
 settle() {
-    if files check "$1" "$3"; then
-        mv -f "$1" "$data/$2"
-    else
-        rm -f "$1"
-        return 1
-    fi
+    if [ -f "$part" ] && step keep "$part" "$data" "$1" "$2"; then return 0; fi
+    rm -f "$part"
+    return 1
 }
 
 # download PATH BYTES CHECKSUM URL ...: each mirror goes on where the one before stopped
 download() {
-    local path=$1 bytes=$2 checksum=$3 part="$data/$1.part" damaged='' round url before finished
+    local path=$1 bytes=$2 checksum=$3 damaged=0 gone pause round url before finished
     shift 3
+    claim
+    # has the other run fetched it?
+    if [ -n "$waited" ] && [ -f "$data/$path" ] && step keep "$data/$path" "$data" "$path" "$checksum"; then return 0; fi
     for ((round = 1; round <= rounds; round++)); do
+        gone=0 pause=
         for url in "$@"; do
-            if [ -n "$damaged" ]; then rm -f "$part"; fi # do not mix its bytes with another mirror's
+            if [ "$damaged" -gt $# ]; then return 1; fi     # every mirror has sent a wrong file, one of them twice
+            if [ "$damaged" != 0 ]; then rm -f "$part"; fi # do not mix its bytes with another mirror's
             finished=
-            while [ "$(size "$part")" -lt "$bytes" ] && [ -z "$finished" ]; do
+            while [ -z "$finished" ] && { [ "$bytes" = - ] || [ "$(size "$part")" -lt "$bytes" ]; }; do
                 before=$(size "$part")
-                if transfer "$url" "$part"; then
+                if transfer "$url"; then
                     finished=yes
                 elif [ $(($(size "$part") - before)) -lt "$progress" ]; then
                     break
                 fi
             done
-            if [ -n "$finished" ] || [ "$(size "$part")" -ge "$bytes" ]; then
-                if settle "$part" "$path" "$checksum"; then return 0; fi
-                echo "  $path: wrong checksum from $url" >&2
-                damaged=yes
+            if [ -n "$finished" ] || { [ "$bytes" != - ] && [ "$(size "$part")" -ge "$bytes" ]; }; then
+                if settle "$path" "$checksum"; then return 0; fi
+                echo "  $path: wrong checksum or contents from $url" >&2
+                damaged=$((damaged + 1))
+            elif [ "$answer" = 404 ] || [ "$answer" = 410 ]; then
+                gone=$((gone + 1))
+            else
+                pause=yes
             fi
         done
-        if [ "$round" -lt "$rounds" ]; then sleep $((round < stall ? round : stall)); fi
+        if [ "$gone" = $# ]; then
+            echo "  $path: nobody has it any more" >&2
+            return 1
+        fi
+        if [ -n "$pause" ] && [ "$round" -lt "$rounds" ]; then sleep $((round < stall ? round : stall)); fi
     done
     return 1
 }
 
-# copy PATH CHECKSUM: the same from the local mirror
-copy() {
-    local part="$data/$1.part"
-    cp -f "$mirror/$1" "$part" && chmod u+w "$part" || return
-    settle "$part" "$1" "$2" || { echo "  $1: wrong checksum in $mirror" >&2; return 1; }
-}
-
 # obtain PATH BYTES CHECKSUM URL ...
 obtain() {
-    mkdir -p "$(dirname "$data/$1")" || return
-    echo "$1 ($2 bytes)"
-    if [ -n "$mirror" ]; then copy "$1" "$3"; else download "$@"; fi
+    part=$data/$1.part
+    mkdir -p "$(dirname "$part")" || return
+    if [ "$2" = - ]; then echo "$1 (size unknown)"; else echo "$1 ($2 bytes)"; fi
+    download "$@"
 }
 
 if [ "$action" = list ]; then
-    files list
+    step list
     exit
 fi
-if [ "$action" = verify ] && [ ${#targets[@]} = 0 ]; then
-    read -r -a targets <<<"$(files started "$data")"
-    [ ${#targets[@]} -gt 0 ] || { echo "nothing has been downloaded to $data"; exit 0; }
-fi
-[ ${#targets[@]} -gt 0 ] || { usage >&2; exit 2; }
+if [ "$action" != verify ] && [ ${#targets[@]} = 0 ]; then usage >&2; exit 2; fi
 if [ -n "$mirror" ] && [ ! -d "$mirror" ]; then fail "VMRLIB_MIRROR is $mirror, which is no folder"; fi
 
-plan=$(files plan "$data" "${targets[@]}") || exit 2
-if [ "$action" != verify ]; then files notice "${targets[@]}"; fi
+plan=$(step begin "$action" "$data" "$mirror" ${targets[@]+"${targets[@]}"}) || exit
+if [ -z "$plan" ]; then echo "nothing has been downloaded to $data"; exit 0; fi
 
 total=0 right=0 failed=0
-while IFS=$tab read -r -u 3 state path bytes checksum urls; do
+wrong() { echo "$*" >&2; failed=$((failed + 1)); }
+while IFS=$tab read -r -u 3 state path bytes checksum source urls; do
+    if [ "$state" = say ]; then echo "$path"; continue; fi
     IFS=$tab read -r -a sources <<<"$urls"
+    if [ -n "$mirror" ]; then sources=("$mirror/$source"); fi
     total=$((total + 1))
     if [ "$state" = right ]; then
         right=$((right + 1))
+    elif [ -z "$urls" ]; then
+        wrong "$state, to be fetched by hand: $path"
     elif [ "$action" = verify ]; then
-        echo "$state: $path" >&2
-        failed=$((failed + 1))
-    elif [ -n "$mirror" ] && [ ! -f "$mirror/$path" ]; then
-        echo "not in the mirror: $path" >&2
-        failed=$((failed + 1))
+        wrong "$state: $path"
+    elif [ -n "$mirror" ] && [ ! -f "${sources[0]}" ]; then
+        wrong "not in the mirror: $path"
     elif [ "$action" = dry-run ]; then
-        if [ -n "$mirror" ]; then sources=("$mirror/$path"); fi
+        if [ "$bytes" = - ]; then bytes=unknown; fi
         printf 'would fetch %s (%s bytes) from %s\n' "$path" "$bytes" "${sources[0]}"
         if [ ${#sources[@]} -gt 1 ]; then printf '    or from %s\n' "${sources[@]:1}"; fi
-    elif obtain "$path" "$bytes" "$checksum" "${sources[@]}"; then
+    elif [ -z "$mirror" ] && obtain "$path" "$bytes" "$checksum" "${sources[@]}"; then
         right=$((right + 1))
     else
-        echo "could not be fetched: $path" >&2
-        failed=$((failed + 1))
+        wrong "could not be fetched: $path"
     fi
 done 3<<<"$plan"
 
-echo "${targets[*]}: $right of $total files are right in $data"
+see=
+if ! "$python" -m vmrlib.data.download_steps end "$manifest" "$action" "$data" "$failed" ${targets[@]+"${targets[@]}"}; then
+    failed=$((failed + 1)) see='; but see above'
+fi
+echo "${targets[*]-everything there}: $right of $total files are right in $data$see"
 [ "$failed" = 0 ]

@@ -1,25 +1,25 @@
-"""The list of files that `data_download.sh` fetches: what they are, and whether a copy is right.
+"""The list of files that can be downloaded: what they are, and whether a copy is right.
 
-The shell script runs this file by its path, before anything is installed: standard library only.
-The list (`downloads.json`) has targets; a file of a target has its path, the same below `data/` and
-below a local mirror, its size, its licence, a checksum (`sha256`, or `git_blob` where only the blob id
-of the upstream repository is known) and the URLs it can be had from, best first.
+`downloads.json` has targets and groups of targets. A target has files, all of them or none of some kind
+(`tacos-features/c3d`); CONTRIBUTING.md explains the fields. Where nobody publishes a checksum, a file is read
+through when it arrives, and its sha256 is kept in `downloads-record.json` in the data folder.
+
+Standard library only, and Python 3.9: `data_download.sh` runs this before anything is installed.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-import sys
-import time
-import urllib.request
-from collections import Counter
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 MANIFEST = Path(__file__).with_name("downloads.json")
-SLOWEST_BYTES_PER_SECOND = 1000  # below this a connection counts as stalled
+RECORD = "downloads-record.json"
+HASHES = {"sha256": hashlib.sha256, "git_blob": hashlib.sha1, "md5": hashlib.md5}
 
 
 class DownloadError(ValueError):
@@ -28,13 +28,29 @@ class DownloadError(ValueError):
 
 @dataclass(frozen=True)
 class File:
-    """A file to fetch; `path` is relative to the data folder."""
+    """A file to fetch; `path` is relative to the data folder and ends in `/` for a folder of files."""
 
     path: str
-    bytes: int
-    checksum: str  # "sha256:..." or "git_blob:..."
+    bytes: int | None
+    checksum: str | None  # "sha256:...", "git_blob:..." or "md5:..."; None: nobody publishes one
     licence: str
-    urls: tuple[str, ...]
+    urls: tuple[str, ...]  # none: it has to be fetched by hand
+    mirror: str = ""  # its path in a local mirror
+    kind: str = ""
+    about_bytes: int | None = None  # what others state, where the exact size is not known
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Files of a target that belong together, and how to get those that no program can fetch."""
+
+    about: str
+    links: tuple[str, ...] = ()  # pages to open
+    take: str = ""  # what to take from there
+    source: str = ""  # who states the links and the size
+    features: str = ""  # the feature file or folder that `python -m vmrlib data features` checks
+    unpack: tuple[tuple[str, str], ...] = ()  # members of its archive, and the paths they are written to
+    after: str = ""  # a command to run in the data folder
 
 
 @dataclass(frozen=True)
@@ -44,25 +60,86 @@ class Target:
     about: str
     notice: tuple[str, ...]
     files: tuple[File, ...]
+    section: str = ""
+    kinds: tuple[tuple[str, Kind], ...] = ()
+    default: tuple[str, ...] = ()  # the kinds that are meant when none is named
 
 
-def read_targets(manifest: str | Path = MANIFEST) -> dict[str, Target]:
-    """The targets of a list of files, by name."""
+@dataclass(frozen=True)
+class Unit:
+    """The files of a target, or of one kind of a target."""
+
+    name: str  # "tacos", "tacos-features/c3d"
+    target: Target
+    kind: Kind
+    files: tuple[File, ...]
+
+    @property
+    def features_name(self) -> str:
+        """What `python -m vmrlib data features` calls it: "tacos/c3d"."""
+        return self.name.replace("-features/", "/")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a list of files says: targets, and names that stand for several targets."""
+
+    targets: dict[str, Target]
+    groups: dict[str, tuple[str, ...]]
+
+    def units(self, name: str) -> list[Unit]:
+        """The units of a target (of all its kinds), or the one of `TARGET/KIND`."""
+        target_name, _, kind = name.partition("/")
+        target = self.targets.get(target_name)
+        kinds = dict(target.kinds) if target else {}
+        if target is None or (kind and kind not in kinds):
+            known = [*self.targets, *self.groups, *(f"{target_name}/{each}" for each in kinds if each)]
+            near = difflib.get_close_matches(name, known, n=3) or list(known)[:5]
+            raise DownloadError(f"no target {name!r}; there are {', '.join(near)} ... (--list shows all)")
+        return [
+            Unit(
+                f"{target_name}/{name}" if name else target_name,
+                target,
+                kinds.get(name, Kind(target.about)),
+                tuple(file for file in target.files if file.kind == name),
+            )
+            for name in ([kind] if kind else kinds or [""])
+        ]
+
+    def choose(self, names: Iterable[str]) -> list[Unit]:
+        """The units that groups, targets and kinds stand for, each once; of a target its default kinds."""
+        chosen = {}
+        for name in names:
+            for member in self.groups.get(name, (name,)):
+                default = self.targets[member].default if member in self.targets else ()
+                for wanted in [f"{member}/{kind}" for kind in default if kind] or [member]:
+                    chosen.update((unit.name, unit) for unit in self.units(wanted))
+        return list(chosen.values())
+
+
+def read_manifest(path: str | Path = MANIFEST) -> Manifest:
+    """The targets and groups of a list of files; DownloadError when it is none."""
     try:
-        content = json.loads(Path(manifest).read_text(encoding="utf-8"))
-        return {
-            name: Target(target["about"], tuple(target["notice"]), tuple(map(_file, target["files"])))
-            for name, target in content["targets"].items()
-        }
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        targets = {name: _target(row) for name, row in content["targets"].items()}
+        groups = {name: tuple(members) for name, members in content.get("groups", {}).items()}
+    except OSError as error:
+        raise DownloadError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"
-        raise DownloadError(f"{manifest}: not a list of downloads ({problem})") from None
+        raise DownloadError(f"{path}: not a list of downloads ({problem})") from None
+    return Manifest(targets, groups)
+
+
+def read_targets(path: str | Path = MANIFEST) -> dict[str, Target]:
+    """The targets of a list of files, by name."""
+    return read_manifest(path).targets
 
 
 def checksum(path: str | Path, kind: str = "sha256") -> str:
-    """The checksum of a file, written `kind:hexadecimal`; kind is sha256 or git_blob."""
+    """The checksum of a file, written `kind:hexadecimal`; kind is sha256, git_blob or md5."""
     path = Path(path)
-    digest = hashlib.sha256() if kind == "sha256" else hashlib.sha1(usedforsecurity=False)
+    digest = HASHES[kind](usedforsecurity=kind == "sha256")
     if kind == "git_blob":
         digest.update(b"blob %d\0" % path.stat().st_size)
     with path.open("rb") as file:
@@ -72,91 +149,102 @@ def checksum(path: str | Path, kind: str = "sha256") -> str:
 
 
 def state(file: File, folder: str | Path) -> str:
-    """`right`, `damaged` or `missing`: how the copy of a file in a folder compares with the list."""
-    path = Path(folder) / file.path
+    """How the copy of a file in a folder compares with the list and the folder's record.
+
+    `missing`, `damaged` or `right`; `unrecorded`: it is there, but nobody knows its checksum yet; `there`:
+    a folder with files in it.
+    """
+    return _compare(Path(folder), file.path, file.bytes, file.checksum)
+
+
+def member_state(path: str, folder: str | Path) -> str:
+    """The same of a file that comes out of an archive: only the record knows its checksum."""
+    return _compare(Path(folder), path, None, None)
+
+
+def _compare(folder: Path, name: str, size: int | None, expected: str | None) -> str:
+    path = folder / name
+    if name.endswith("/"):
+        return "there" if path.is_dir() and any(path.iterdir()) else "missing"
     if not path.is_file():
         return "missing"
-    if path.stat().st_size != file.bytes:
+    if expected is None:
+        recorded = Record(folder).files.get(name, {})
+        size, expected = recorded.get("bytes", size), recorded.get("checksum")
+    if size is not None and path.stat().st_size != size:
         return "damaged"
-    return "right" if checksum(path, file.checksum.partition(":")[0]) == file.checksum else "damaged"
+    if expected is None:
+        return "unrecorded"
+    return "right" if checksum(path, expected.partition(":")[0]) == expected else "damaged"
 
 
-def fetch(url: str, path: str | Path, stall_seconds: float) -> None:
-    """Continues a partial file from a URL; what a machine without curl downloads with.
+class Record:
+    """What a data folder remembers: files without published checksums, and what could not be had."""
 
-    Raises OSError when the server refuses, stalls or hangs up; the bytes so far stay in the file.
-    """
-    path = Path(path)
-    offset = path.stat().st_size if path.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={offset}-"} if offset else {})
-    with urllib.request.urlopen(request, timeout=stall_seconds) as answer:
-        whole_file = answer.status != 206  # a server without ranges starts again at byte 0
-        with path.open("wb" if whole_file else "ab") as file:
-            since, received = time.monotonic(), 0
-            while block := answer.read1(1 << 16):
-                file.write(block)
-                received += len(block)
-                if (seconds := time.monotonic() - since) > stall_seconds:
-                    if received < SLOWEST_BYTES_PER_SECOND * seconds:
-                        raise TimeoutError(f"{url}: {received} bytes in {seconds:.0f} s")
-                    since, received = time.monotonic(), 0
-        if answer.length:
-            raise ConnectionError(f"{url}: {answer.length} bytes are missing")
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.files: dict[str, dict] = {}  # path -> {"bytes": ..., "checksum": ...}
+        self.absent: list[str] = []  # names of units that were asked for, of which nothing is there
+        path = self.folder / RECORD
+        if path.is_file():
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                self.files, self.absent = dict(content["files"]), list(content["absent"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise DownloadError(f"{path}: damaged ({error}); delete it and run again") from None
+
+    def add(self, path: str) -> str:
+        """The checksum of a file of the folder, after it was noted."""
+        file = self.folder / path
+        self.files[path] = {"bytes": file.stat().st_size, "checksum": checksum(file)}
+        self._write()
+        return self.files[path]["checksum"]
+
+    def ask(self, units: Iterable[str], absent: Iterable[str]) -> None:
+        """Notes of which units of a run nothing could be had."""
+        wanted = sorted((set(self.absent) - set(units)) | set(absent))
+        if wanted != self.absent:
+            self.absent = wanted
+            self._write()
+
+    def _write(self) -> None:
+        if not self.files and not self.absent:
+            (self.folder / RECORD).unlink(missing_ok=True)
+            return
+        content = {"files": dict(sorted(self.files.items())), "absent": self.absent}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{RECORD}.{os.getpid()}.tmp"
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
+            json.dump(content, file, indent=1)
+        os.replace(temporary, self.folder / RECORD)
+
+
+def _target(row: dict) -> Target:
+    kinds = {name: _kind(kind) for name, kind in row.get("kinds", {}).items()}
+    return Target(
+        about=row["about"],
+        notice=tuple(row["notice"]),
+        files=tuple(map(_file, row["files"])),
+        section=row.get("section", ""),
+        kinds=tuple(kinds.items()),
+        default=tuple(row.get("default", kinds)),
+    )
+
+
+def _kind(row: dict) -> Kind:
+    lists = {"links": tuple(row.get("links", ())), "unpack": tuple(row.get("unpack", {}).items())}
+    return Kind(**(row | lists))
 
 
 def _file(row: dict) -> File:
-    kind = "sha256" if "sha256" in row else "git_blob"
-    return File(row["path"], row["bytes"], f"{kind}:{row[kind]}", row["licence"], tuple(row["urls"]))
-
-
-def _chosen(targets: dict[str, Target], names: list[str]) -> list[Target]:
-    for name in names:
-        if name not in targets:
-            raise DownloadError(f"no target {name!r}; there are: {', '.join(targets)}")
-    return [targets[name] for name in names]
-
-
-def _print_list(targets: dict[str, Target]) -> None:
-    for name, target in targets.items():
-        megabytes = sum(file.bytes for file in target.files) / 1e6
-        print(f"{name}: {target.about} ({len(target.files)} files, {megabytes:.1f} MB)")
-        for licence, count in Counter(file.licence for file in target.files).most_common():
-            print(f"    {count:3d} x {licence}")
-
-
-def _print_plan(targets: list[Target], folder: str) -> None:
-    """One line a file: state, path, bytes, checksum, then the URLs, with tabs between."""
-    for file in dict.fromkeys(file for target in targets for file in target.files):
-        print(state(file, folder), file.path, file.bytes, file.checksum, *file.urls, sep="\t")
-
-
-def main(command: str, manifest: str, *arguments: str) -> int:
-    """0, or 1 when a file is not as it should be: one step of data_download.sh."""
-    if command == "fetch":
-        url, path, stall_seconds = arguments
-        fetch(url, path, float(stall_seconds))
-        return 0
-    if command == "check":
-        path, expected = arguments
-        return int(checksum(path, expected.partition(":")[0]) != expected)
-    targets = read_targets(manifest)
-    if command == "list":
-        _print_list(targets)
-    elif command == "started":  # targets of which at least one file is there
-        folder = Path(arguments[0])
-        print(*(n for n, t in targets.items() if any((folder / file.path).exists() for file in t.files)))
-    elif command == "plan":
-        folder, *names = arguments
-        _print_plan(_chosen(targets, names), folder)
-    elif command == "notice":
-        for target in _chosen(targets, list(arguments)):
-            print(*target.notice, sep="\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.stdout.reconfigure(newline="\n")  # bash reads these lines on Windows, too
-    try:
-        sys.exit(main(*sys.argv[1:]))
-    except (OSError, HTTPException, DownloadError) as problem:
-        sys.exit(f"data_download.sh: {problem}")
+    kind = next((name for name in HASHES if name in row), None)
+    return File(
+        path=row["path"],
+        bytes=row["bytes"],
+        checksum=kind and f"{kind}:{row[kind]}",
+        licence=row["licence"],
+        urls=tuple(row["urls"]),
+        mirror=row.get("mirror", row["path"]),
+        kind=row.get("kind", ""),
+        about_bytes=row.get("about_bytes"),
+    )

@@ -6,7 +6,7 @@ many frames of videos with different frame rates, the rows are spread over the d
 """
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,8 @@ TACOS_FPS = 29.4
 NPZ = {"kind": "npz", "names": ("{}.npz",), "array": "features", "seconds_per_clip": 2.0}
 TVR = {"kind": "hdf5", "names": ("{}",), "seconds_per_clip": 1.5}
 
+UNIVTG_NAMES = ("{}.npz", "{}.avi.npz", "{}-cam-002.npz")  # TACoS has file names in its ids
+
 LAYOUTS = {
     # tall_c3d_features.hdf5: windows of 64 frames every 12 frames
     "tacos-c3d": Layout(
@@ -54,9 +56,18 @@ LAYOUTS = {
     # BMT: 64 frames of 25 per second
     "bmt-i3d-rgb": Layout("npy", ("{}_rgb.npy",), 1024, seconds_per_clip=2.56),
     "bmt-i3d-flow": Layout("npy", ("{}_flow.npy",), 1024, seconds_per_clip=2.56),
+    "bmt-vggish": Layout("npy", ("{}_vggish.npy", "{}.npy"), 128, seconds_per_clip=0.96),
     # QVHighlights and UniVTG, one row per 2 s
     "qvhighlights-slowfast": Layout(dim=2304, **NPZ),
     "qvhighlights-clip": Layout(dim=512, **NPZ),
+    "univtg-slowfast": Layout(dim=2304, **NPZ | {"names": UNIVTG_NAMES}),
+    "univtg-clip": Layout(dim=512, **NPZ | {"names": UNIVTG_NAMES}),
+    # one row for each segment of 5 s
+    "didemo-vgg": Layout("hdf5", ("{}",), 4096, seconds_per_clip=5.0),
+    "didemo-flow": Layout("hdf5", ("{}",), 1024, seconds_per_clip=5.0),
+    # by query: one row a token
+    "qvhighlights-text": Layout("npz", ("qid{}.npz",), 512, array="last_hidden_state"),
+    "tvr-queries": Layout("hdf5", ("{}",), 768),
 }
 
 
@@ -99,6 +110,14 @@ class PublishedFeatures(Mapping):
         times = torch.arange(count, dtype=torch.float64) * step + window / 2
         return Features(torch.from_numpy(rows.astype(np.float32)), times, step, float(duration))
 
+    def shape(self, video_id: str) -> tuple[int, ...]:
+        """The shape of a video's array, without reading its numbers."""
+        return self._array(video_id, lambda item: item.shape, _header)[0]
+
+    def read(self, video_id: str) -> np.ndarray:
+        """A video's array as it stands in the file, of whatever shape and with whatever numbers."""
+        return self._rows(video_id)[0]
+
     def __contains__(self, video_id: object) -> bool:
         return self._name(str(video_id)) is not None
 
@@ -139,6 +158,10 @@ class PublishedFeatures(Mapping):
 
     def _rows(self, video_id: str) -> tuple[np.ndarray, str]:
         """The array of a video, and where it was found, for messages."""
+        return self._array(video_id, lambda item: item[()], _load)
+
+    def _array(self, video_id: str, from_hdf5: Callable, from_file: Callable) -> tuple:
+        """What one of the functions finds in a video's array, and where that is."""
         name = self._name(video_id)
         if name is None:
             tried = " or ".join(repr(pattern.format(video_id)) for pattern in self.layout.names)
@@ -148,14 +171,30 @@ class PublishedFeatures(Mapping):
         try:
             if self.layout.kind == "hdf5":
                 item = self._hdf5()[name]
-                return (item if array is None else item[array])[()], where
-            with open(self.path / name, "rb") as file:
-                loaded = np.load(file, allow_pickle=False)
-                return (loaded if array is None else loaded[array]), where
+                return from_hdf5(item if array is None else item[array]), where
+            return from_file(self.path / name, array), where
         except KeyError as error:
             raise StoreError(f"{where}: no such array") from error
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise StoreError(f"{where}: cannot be read ({error})") from error
+
+
+def _load(path: Path, array: str | None) -> np.ndarray:
+    with open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        return loaded if array is None else loaded[array]
+
+
+def _header(path: Path, array: str | None) -> tuple[int, ...]:
+    """The shape that the header of an npy file, or of an array in an npz file, says."""
+    if array is None:
+        return np.load(path, mmap_mode="r", allow_pickle=False).shape
+    with zipfile.ZipFile(path) as archive, archive.open(f"{array}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        return read(file)[0]
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
