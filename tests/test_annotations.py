@@ -26,14 +26,14 @@ moment = (
 
 @st.composite
 def queries(draw):
-    moments = tuple(draw(st.lists(moment, min_size=1, max_size=3)))
+    moments = tuple(draw(st.lists(moment, max_size=3)))  # none: a blind query
     extra = st.dictionaries(st.sampled_from(["verb", "note"]), st.integers() | st.text(max_size=4))
     return Query(
         id=draw(text),
         text=draw(text),
         video_id=draw(text),
         moments=moments,
-        duration=max(end for _, end in moments) + 1,
+        duration=max((end for _, end in moments), default=0.0) + 1,
         split=draw(st.sampled_from(["", "train", "test-iid"])),
         extra=draw(extra),
     )
@@ -56,6 +56,21 @@ def test_a_line_of_the_field_by_hand(tmp_path):
     assert query.extra == {"saliency": [1]}
 
 
+def test_a_blind_line_has_no_moments(tmp_path):
+    path = tmp_path / "blind.jsonl"
+    path.write_text(json.dumps({k: v for k, v in GOOD.items() if k != "relevant_windows"}), encoding="utf-8")
+    (query,) = read_jsonl(path)
+    assert query == Query("7", "A dog barks.", "v1", (), 30.0)
+    write_jsonl(path, [query])
+    assert "relevant_windows" not in path.read_text(encoding="utf-8")
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path):
+    path = tmp_path / "windows.jsonl"
+    path.write_text(json.dumps(GOOD), encoding="utf-8-sig")
+    assert [query.id for query in read_jsonl(path)] == ["7"]
+
+
 def test_a_text_with_a_unicode_line_separator_stays_one_line(tmp_path):
     query = Query("q", "one\u2028two\x85three", "v", ((0.0, 1.0),), 2.0)
     write_jsonl(tmp_path / "a.jsonl", [query])
@@ -69,8 +84,9 @@ def test_a_text_with_a_unicode_line_separator_stays_one_line(tmp_path):
         ("[1]", "expected an object, found list"),
         *[
             (json.dumps({k: v for k, v in GOOD.items() if k != name}), f'field "{name}" is missing')
-            for name in GOOD
+            for name in ("qid", "query", "vid", "duration")
         ],
+        ('{"qid": 1, "qid": 2}', "'qid' is there twice"),
         (json.dumps(GOOD | {"query": " "}), r"""field "query": expected text, found ' '"""),
         (json.dumps(GOOD | {"vid": 3}), 'field "vid": expected text, found 3'),
         (json.dumps(GOOD | {"qid": True}), 'field "qid": expected text or a whole number, found True'),

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 import vmrlib
+from vmrlib.data.model_free import Answers, best_windows, constant_window, random_moment, truths
 from vmrlib.data.stage.export import write_text
 from vmrlib.data.stage.splits import StageConfig, StageSplit, make_split
 from vmrlib.data.stage.world import VERSION
@@ -20,42 +19,9 @@ from vmrlib.features import load_extractor
 from vmrlib.features.stage import stage_features
 from vmrlib.finding import moments_from_curve, similarity_curve
 from vmrlib.metrics import hits_at
-from vmrlib.moments import temporal_iou
 
 IOUS = (0.3, 0.5, 0.7)
-GRID = 24  # edges of the constant windows: 1/24 of the duration
 SEEDS = (0, 1, 2)
-
-Answers = list[Float[Tensor, "1 2"]]  # one moment a query, seconds
-
-
-def windows() -> Float[Tensor, "M 2"]:
-    """All windows on the grid, as fractions of the duration."""
-    edges = torch.linspace(0, 1, GRID + 1, dtype=torch.float64)
-    return torch.tensor(
-        [(a, b) for a in edges.tolist() for b in edges.tolist() if a < b], dtype=torch.float64
-    )
-
-
-def truths(split: StageSplit) -> Answers:
-    """The true moments of every query, in seconds."""
-    return [torch.tensor(query.moments, dtype=torch.float64) for query in split.queries]
-
-
-def best_windows(train: StageSplit, key, iou: float = 0.5) -> dict:
-    """For each value of `key(query)` the window that reaches `iou` most often on the training queries."""
-    candidates, hits = windows(), {}
-    for query in train.queries:
-        true = torch.tensor(query.moments, dtype=torch.float64) / query.duration
-        hit = (temporal_iou(candidates, true).amax(dim=1) >= iou).double()
-        hits[key(query)] = hits.get(key(query), 0) + hit
-    return {value: candidates[count.argmax()] for value, count in hits.items()}
-
-
-def constant_window(train: StageSplit, test: StageSplit) -> Answers:
-    """The same window for every query: the one that hits most often in training."""
-    (window,) = best_windows(train, lambda query: None).values()
-    return [window[None] * query.duration for query in test.queries]
 
 
 def video_blind(train: StageSplit, test: StageSplit) -> Answers:
@@ -64,17 +30,9 @@ def video_blind(train: StageSplit, test: StageSplit) -> Answers:
     def key(query):
         return query.extra["verb"], query.extra["complexity"]
 
-    by_key, (fallback,) = best_windows(train, key), best_windows(train, lambda query: None).values()
+    by_key = best_windows(train.queries, key)
+    (fallback,) = best_windows(train.queries, lambda query: None).values()
     return [by_key.get(key(query), fallback)[None] * query.duration for query in test.queries]
-
-
-def random_moment(test: StageSplit, seed: int) -> Answers:
-    """Start and end drawn at random."""
-    generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.rand(1, 2, generator=generator, dtype=torch.float64).sort()[0] * query.duration
-        for query in test.queries
-    ]
 
 
 def random_true_event(test: StageSplit, seed: int) -> Answers:
@@ -106,13 +64,13 @@ def measure(config: StageConfig, split: str = "test-iid") -> dict:
     """Per-query hits of every baseline on one split; everything chosen is chosen on train."""
     train, test = make_split("train", config), make_split(split, config)
     runs = {
-        "constant window": [constant_window(train, test)],
+        "constant window": [constant_window(train.queries, test.queries)],
         "video-blind (verb and complexity)": [video_blind(train, test)],
-        "random moment": [random_moment(test, seed) for seed in SEEDS],
+        "random moment": [random_moment(test.queries, seed) for seed in SEEDS],
         "random true event": [random_true_event(test, seed) for seed in SEEDS],
         "CLIP, zero-shot": [clip_zero_shot(test)],
     }
-    true = truths(test)
+    true = truths(test.queries)
     return {
         "stage": VERSION,
         "split": split,

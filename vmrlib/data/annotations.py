@@ -2,25 +2,33 @@
 
 The fields of a line are those of QVHighlights, which the field's tools already read:
 `{"qid", "query", "vid", "duration", "relevant_windows": [[start, end], ...]}`, seconds.
-Whatever else a line carries is kept in `Query.extra`.
+A line without `relevant_windows` is blind: a test query whose moments are not given.
+Whatever else a line carries is kept in `Query.extra`. `docs/own-data.md` explains every field.
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-REQUIRED = ("qid", "query", "vid", "duration", "relevant_windows")
+REQUIRED = ("qid", "query", "vid", "duration")
+WINDOWS = "relevant_windows"
 
 
 class AnnotationError(ValueError):
-    """A line that is no valid query; the message names file, line, field and value."""
+    """An annotation that is wrong; the message names file, line or video, field and value."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """A sentence and the moments of a video that it describes (seconds)."""
+    """A sentence and the moments of a video that it describes (seconds).
+
+    `moments` is empty where they are not given (a blind test query, a caption of a whole video);
+    `duration` is 0 where a dataset does not say it.
+    """
 
     id: str
     text: str
@@ -31,23 +39,29 @@ class Query:
     extra: dict = field(default_factory=dict, compare=False)
 
 
+class Problem(NamedTuple):
+    """What is wrong with a line: the field ("" for the line as a whole), its value, and the message."""
+
+    field: str
+    value: object
+    message: str
+
+    def __str__(self) -> str:
+        return f'field "{self.field}"{self.message}' if self.field else self.message
+
+
 def read_jsonl(path: str | os.PathLike, split: str = "") -> list[Query]:
     """The queries of a JSONL file, one a line; blank lines are skipped.
 
     Raises AnnotationError that names file, line, field and value, and OSError when it cannot be read.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
     queries, seen = [], {}
-    # Not splitlines(), which also cuts at characters that JSON allows inside a text, like U+2028.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         where = f"{path}, line {number}"
-        query = _parse(line, where, split)
+        row = parse_line(line)
+        for problem in [row] if isinstance(row, Problem) else find_problems(row):
+            raise AnnotationError(f"{where}: {problem}")
+        query = _query(row, split)
         if query.id in seen:
             raise AnnotationError(
                 f'{where}: field "qid": {query.id!r} is already used in line {seen[query.id]}'
@@ -67,67 +81,102 @@ def write_jsonl(path: str | os.PathLike, queries: list[Query]) -> None:
     os.replace(temporary, path)
 
 
+def read_text(path: str | os.PathLike) -> str:
+    """The text of a UTF-8 file, without a byte order mark; AnnotationError where it is no such text."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """The lines of a file that are not blank, with their numbers from 1."""
+    # Not splitlines(), which also cuts at characters that JSON allows inside a text, like U+2028.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def parse_line(line: str) -> dict | Problem:
+    """The object that a line of JSON holds, or the Problem that it has."""
+    try:
+        row = json.loads(line, object_pairs_hook=unique_fields)
+    except json.JSONDecodeError as error:
+        return Problem("", line, f"not JSON: {error.msg} at column {error.colno}")
+    except AnnotationError as error:
+        return Problem("", line, str(error))
+    except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
+        return Problem("", line, f"not JSON that can be read: {error}")
+    if not isinstance(row, dict):
+        return Problem("", row, f"expected an object, found {type(row).__name__}")
+    return row
+
+
+def unique_fields(pairs: list[tuple[str, object]]) -> dict:
+    """The object that JSON's pairs make; AnnotationError for a name that is there twice.
+
+    Python's parser would keep the last of them and say nothing.
+    """
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise AnnotationError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return row
+
+
+def find_problems(row: dict) -> Iterator[Problem]:
+    """Everything that keeps a line from being a query, in the order of the fields."""
+    for name in REQUIRED:
+        if name not in row:
+            yield Problem(name, None, " is missing")
+    for name in ("query", "vid"):
+        if name in row and (not isinstance(row[name], str) or not row[name].strip()):
+            yield Problem(name, row[name], f": expected text, found {row[name]!r}")
+    qid = row.get("qid", "")
+    if not isinstance(qid, str | int) or isinstance(qid, bool):
+        yield Problem("qid", qid, f": expected text or a whole number, found {qid!r}")
+    duration = row.get("duration")
+    known = is_number(duration) and duration > 0
+    if "duration" in row and not known:
+        yield Problem("duration", duration, f": expected seconds above 0, found {duration!r}")
+    if WINDOWS not in row:
+        return
+    windows = row[WINDOWS]
+    if not isinstance(windows, list) or not windows:
+        yield Problem(WINDOWS, windows, f": expected [[start, end], ...], found {windows!r}")
+        return
+    for window in windows:
+        if not (isinstance(window, list) and len(window) == 2 and all(map(is_number, window))):
+            yield Problem(WINDOWS, window, f": expected [start, end], found {window!r}")
+        elif not 0 <= window[0] < window[1]:
+            yield Problem(WINDOWS, window, f": {window!r} does not run forwards from 0")
+        elif known and window[0] >= duration:
+            yield Problem(WINDOWS, window, f": {window!r} starts after the video's {duration} s")
+
+
+def is_number(value) -> bool:
+    """True for an int or float that is finite, False for anything else, truth values included."""
+    # The comparison is False for NaN and infinity, and for whole numbers that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _line(query: Query) -> str:
-    row = {
-        "qid": query.id,
-        "query": query.text,
-        "vid": query.video_id,
-        "duration": query.duration,
-        "relevant_windows": [list(moment) for moment in query.moments],
-    }
+    row = {"qid": query.id, "query": query.text, "vid": query.video_id, "duration": query.duration}
+    if query.moments:
+        row[WINDOWS] = [list(moment) for moment in query.moments]
     if query.split:
         row["split"] = query.split
     return json.dumps(row | query.extra, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _parse(line: str, where: str, split: str) -> Query:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise AnnotationError(f"{where}: not JSON: {error.msg} at column {error.colno}") from None
-    if not isinstance(row, dict):
-        raise AnnotationError(f"{where}: expected an object, found {type(row).__name__}")
-    for name in REQUIRED:
-        if name not in row:
-            raise AnnotationError(f'{where}: field "{name}" is missing')
-    for name in ("query", "vid"):
-        if not isinstance(row[name], str) or not row[name].strip():
-            raise AnnotationError(f'{where}: field "{name}": expected text, found {row[name]!r}')
-    if not isinstance(row["qid"], str | int) or isinstance(row["qid"], bool):
-        raise AnnotationError(f'{where}: field "qid": expected text or a whole number, found {row["qid"]!r}')
-    duration = row["duration"]
-    if not _is_number(duration) or duration <= 0:
-        raise AnnotationError(f'{where}: field "duration": expected seconds above 0, found {duration!r}')
-    windows = row["relevant_windows"]
-    if not isinstance(windows, list) or not windows:
-        raise AnnotationError(
-            f'{where}: field "relevant_windows": expected [[start, end], ...], found {windows!r}'
-        )
-    for window in windows:
-        if not (isinstance(window, list) and len(window) == 2 and all(map(_is_number, window))):
-            raise AnnotationError(
-                f'{where}: field "relevant_windows": expected [start, end], found {window!r}'
-            )
-        if not 0 <= window[0] < window[1]:
-            raise AnnotationError(
-                f'{where}: field "relevant_windows": {window!r} does not run forwards from 0'
-            )
-        if window[0] >= duration:
-            raise AnnotationError(
-                f'{where}: field "relevant_windows": {window!r} starts after the video\'s {duration} s'
-            )
-    known = (*REQUIRED, "split")
+def _query(row: dict, split: str) -> Query:
+    known = (*REQUIRED, WINDOWS, "split")
     return Query(
         id=str(row["qid"]),
         text=row["query"],
         video_id=row["vid"],
-        moments=tuple((float(start), float(end)) for start, end in windows),
-        duration=float(duration),
+        moments=tuple((float(start), float(end)) for start, end in row.get(WINDOWS, ())),
+        duration=float(row["duration"]),
         split=str(row.get("split", split)),
         extra={name: value for name, value in row.items() if name not in known},
     )
-
-
-def _is_number(value) -> bool:
-    # The comparison is False for NaN and infinity, and for whole numbers that no float can hold.
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
