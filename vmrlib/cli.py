@@ -10,8 +10,14 @@ import sys
 
 COMMANDS = {
     "stage": ("vmrlib.data.stage.export", "write Stage videos, annotations and subtitles, or its statistics"),
+    "data": ("vmrlib.data.command", "check the public datasets and annotations of your own"),
     "extract": ("vmrlib.features.extract", "turn videos into a feature store"),
     "find": ("vmrlib.finding", "find the moment of a video that a sentence describes"),
+    "evaluate": ("vmrlib.evaluate", "score predictions as the official evaluators do"),
+    "analyse": (
+        "vmrlib.analyse",
+        "where a model is right: by moment length, position, query length and verb",
+    ),
     "grade": ("vmrlib.grade", "grade students' notebooks"),
 }
 

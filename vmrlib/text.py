@@ -220,6 +220,11 @@ def tag(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(corrected)
 
 
+def lemma(word: str, kind: str) -> str:
+    """The dictionary form of a word that `tag` gave this kind, in lower case: `cuts` as `cut`."""
+    return _tagger().analyze(word, pos=kind)[0].lower()
+
+
 def static_dynamic(text: str, prepositions: bool = True) -> Phrases:
     """Static and dynamic words of a text (VDI, query parsing).
 

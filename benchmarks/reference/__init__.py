@@ -1,0 +1,1 @@
+"""Plain transcriptions of specifications: what the fast versions are timed against and must equal."""
