@@ -25,9 +25,9 @@ def temporal_iou(a: Float[Tensor, "N 2"], b: Float[Tensor, "M 2"]) -> Float[Tens
     start = torch.maximum(a[:, None, 0], b[None, :, 0])  # (N, M)
     end = torch.minimum(a[:, None, 1], b[None, :, 1])  # (N, M)
     overlap = (end - start).clamp(min=0)
-    # The union of two moments that overlap is what lies between their first start and their last end. Released
-    # evaluators divide by that; the sum of the lengths less the overlap differs in the last bit, which decides
-    # where an IoU lies exactly at a threshold.
+    # The union of two moments that overlap is what lies between their first start and their last end; the
+    # released evaluators divide by that. The sum of the lengths less the overlap differs in the last bit,
+    # which decides where an IoU lies exactly at a threshold.
     hull = torch.maximum(a[:, None, 1], b[None, :, 1]) - torch.minimum(a[:, None, 0], b[None, :, 0])
     return torch.where(hull > 0, overlap / torch.where(hull > 0, hull, 1), 0.0)
 

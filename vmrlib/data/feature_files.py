@@ -70,8 +70,8 @@ class Expected:
 
 
 UNIVTG = {
-    "univtg-clip": Expected("univtg-clip", every(2)),
-    "univtg-slowfast": Expected("univtg-slowfast", every(2)),
+    "univtg-clip": Expected("univtg-clip", every(2.0)),
+    "univtg-slowfast": Expected("univtg-slowfast", every(2.0)),
 }
 BMT = {"available": "available_mp4.txt"}
 
@@ -104,8 +104,8 @@ EXPECTED: dict[str, dict[str, Expected | tuple[Expected, ...]]] = {
     },
     "qvhighlights": UNIVTG
     | {
-        "slowfast": Expected("qvhighlights-slowfast", every(2)),
-        "clip": Expected("qvhighlights-clip", every(2)),
+        "slowfast": Expected("qvhighlights-slowfast", every(2.0)),
+        "clip": Expected("qvhighlights-clip", every(2.0)),
         "text": Expected("qvhighlights-text", between(2, 77), of_queries=True),
     },
     "didemo": {
