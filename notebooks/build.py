@@ -1,7 +1,7 @@
 """Builds notebooks/NN_name.ipynb (executed) and assignments/NN_name.ipynb (for students) from notebooks/src.
 
     python notebooks/build.py            # those whose source changed
-    python notebooks/build.py 01 03      # these, whether changed or not
+    python notebooks/build.py 01 A1      # these, whether changed or not
     python notebooks/build.py --all
     python notebooks/build.py --check    # write nothing; exit code 1 if something is out of step
     python notebooks/build.py --run 01   # execute, print the seconds, write nothing
@@ -33,6 +33,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "# BEGIN SOLUTION", "# END SOLUTION"
 CELL_SECONDS = 300
+SOURCES = "[0-9A][0-9]_*.py"  # 01, 02, ... and after them the appendices A1, A2, ...
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 # What must not stand in a code cell, and why (style: outputs that survive a strict comparison).
@@ -273,7 +274,7 @@ def run(source: Path) -> float:
 
 def chosen(names: list[str]) -> list[Path]:
     """The sources called NN or NN_name, all of them where no name is given."""
-    sources = sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+    sources = sorted((ROOT / "notebooks" / "src").glob(SOURCES))
     for name in names:
         if not any(source.stem.startswith(name) for source in sources):
             raise BuildError(f"no notebook {name}: there are {', '.join(s.stem for s in sources)}")

@@ -14,7 +14,7 @@ from vmrlib.grade import is_imports
 from vmrlib.sandbox import CellError, Sandbox
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = sorted((ROOT / "notebooks" / "src").glob("[0-9][0-9]_*.py"))
+SOURCES = sorted((ROOT / "notebooks" / "src").glob("[0-9A][0-9]_*.py"))
 SECONDS = 180
 BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)[ \t]*# END SOLUTION[^\n]*", re.DOTALL | re.MULTILINE)
 
@@ -123,5 +123,5 @@ def test_exercises_are_four_to_fifteen_lines_with_a_docstring_and_a_hint(source)
         assert '"""' in cell.source and not mentions_vmrlib(cell.source), cell.id
         task = notebook.cells[index - 1]
         assert task.cell_type == "markdown", cell.id
-        assert re.search(r"### Exercise \d+\.\d+ · .+ \*\(\d+ min, [★☆]{3}\)\*", task.source), cell.id
+        assert re.search(r"### Exercise A?\d+\.\d+ · .+ \*\(\d+ min, [★☆]{3}\)\*", task.source), cell.id
         assert re.search(r"</summary>\n\n.*\n\n</details>", task.source, re.DOTALL), cell.id

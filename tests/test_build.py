@@ -115,6 +115,16 @@ def test_run_prints_seconds_and_writes_nothing(build, course, capsys):
     assert path.stat().st_mtime_ns == before
 
 
+def test_appendices_come_after_the_numbered_notebooks(build, tmp_path, monkeypatch):
+    folder = tmp_path / "notebooks" / "src"
+    folder.mkdir(parents=True)
+    for name in ("A1_data", "02_model", "01_features", "notes"):
+        (folder / f"{name}.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    assert [source.stem for source in build.chosen([])] == ["01_features", "02_model", "A1_data"]
+    assert [source.stem for source in build.chosen(["A1"])] == ["A1_data"]
+
+
 def test_an_unknown_notebook_is_named(build, course, capsys):
     with pytest.raises(SystemExit):
         build.main(["09"])

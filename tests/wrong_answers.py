@@ -109,4 +109,225 @@ return shared / (lengths - shared).clamp(min=1e-9)
 """,
         },
     },
+    "A1_real_data": {
+        "parse_line": {
+            "constant": 'return "AB1CD", 2.0, 9.1, "a person opens a door."',
+            "vmrlib": """
+from vmrlib.data.datasets.charades_sta import read_durations
+head, _, text = line.partition("##")
+video, start, end = head.split()
+start, end = max(0.0, float(start)), min(float(end), durations[video])
+return (video, start, end, text.strip()) if start < end else None
+""",
+            "not clipped": """
+head, _, text = line.partition("##")
+video, start, end = head.split()
+start, end = float(start), float(end)
+return (video, start, end, text.strip()) if start < end else None
+""",
+            "swapped instead of left out": """
+head, _, text = line.partition("##")
+video, start, end = head.split()
+start, end = sorted((float(start), float(end)))
+start, end = max(0.0, start), min(end, durations[video])
+return (video, start, end, text.strip()) if start < end else None
+""",
+            "compared before it is clipped": """
+head, _, text = line.partition("##")
+video, start, end = head.split()
+if float(start) >= float(end):
+    return None
+return video, max(0.0, float(start)), min(float(end), durations[video]), text.strip()
+""",
+            "cut at every ##": """
+head, text, *rest = line.split("##")
+video, start, end = head.split()
+start, end = max(0.0, float(start)), min(float(end), durations[video])
+return (video, start, end, text.strip()) if start < end else None
+""",
+            "cut at the first # of the sentence": """
+head, _, text = line.partition("##")
+video, start, end = head.split()
+start, end = max(0.0, float(start)), min(float(end), durations[video])
+return (video, start, end, text.split("#")[0].strip()) if start < end else None
+""",
+            "the line break stays": """
+head, _, text = line.partition("##")
+video, start, end = head.split()
+start, end = max(0.0, float(start)), min(float(end), durations[video])
+return (video, start, end, text) if start < end else None
+""",
+        },
+        "consensus": {
+            "constant": "return (5.0, 10.0), 0.75",
+            "vmrlib": """
+from vmrlib.data.datasets.didemo import by_agreement
+return by_agreement([tuple(pair) for pair in times])[0], 0.75
+""",
+            "the last segment is left out": """
+choices = [tuple(pair) for pair in times]
+first, last = max(choices, key=choices.count)
+return (5.0 * first, 5.0 * last), choices.count((first, last)) / len(choices)
+""",
+            "segments as seconds": """
+choices = [tuple(pair) for pair in times]
+first, last = max(choices, key=choices.count)
+return (float(first), float(last)), choices.count((first, last)) / len(choices)
+""",
+            "starts and ends by themselves": """
+starts, ends = [first for first, _ in times], [last for _, last in times]
+first, last = max(starts, key=starts.count), max(ends, key=ends.count)
+return (5.0 * first, 5.0 * (last + 1)), times.count([first, last]) / len(times)
+""",
+            "of equals the last": """
+choices = [tuple(pair) for pair in times][::-1]
+first, last = max(choices, key=choices.count)
+return (5.0 * first, 5.0 * (last + 1)), choices.count((first, last)) / len(choices)
+""",
+            "of equals the earliest in the video": """
+choices = sorted(tuple(pair) for pair in times)
+first, last = max(choices, key=choices.count)
+return (5.0 * first, 5.0 * (last + 1)), choices.count((first, last)) / len(choices)
+""",
+            "votes, not their share": """
+choices = [tuple(pair) for pair in times]
+first, last = max(choices, key=choices.count)
+return (5.0 * first, 5.0 * (last + 1)), choices.count((first, last))
+""",
+        },
+        "discounted_recall": {
+            "constant": "return 81.0",
+            "vmrlib": """
+from vmrlib.metrics import discounted_recall_at
+return discounted_recall_at(predicted[:, None], truth[:, None], durations, 1, iou)
+""",
+            "not discounted": """
+shared = torch.minimum(predicted, truth)[:, 1] - torch.maximum(predicted, truth)[:, 0]
+shared = shared.clamp(min=0)
+lengths = (predicted[:, 1] - predicted[:, 0]) + (truth[:, 1] - truth[:, 0])
+return 100 * (shared / (lengths - shared) >= iou).double().mean().item()
+""",
+            "errors added": """
+shared = torch.minimum(predicted, truth)[:, 1] - torch.maximum(predicted, truth)[:, 0]
+shared = shared.clamp(min=0)
+lengths = (predicted[:, 1] - predicted[:, 0]) + (truth[:, 1] - truth[:, 0])
+errors = (predicted - truth).abs() / durations[:, None]
+return 100 * ((shared / (lengths - shared) >= iou) * (1 - errors.sum(dim=1))).mean().item()
+""",
+            "errors in shares of the moment": """
+shared = torch.minimum(predicted, truth)[:, 1] - torch.maximum(predicted, truth)[:, 0]
+shared = shared.clamp(min=0)
+lengths = (predicted[:, 1] - predicted[:, 0]) + (truth[:, 1] - truth[:, 0])
+errors = (predicted - truth).abs() / (truth[:, 1] - truth[:, 0])[:, None]
+return 100 * ((shared / (lengths - shared) >= iou) * (1 - errors).prod(dim=1)).mean().item()
+""",
+            "more than instead of at least": """
+shared = torch.minimum(predicted, truth)[:, 1] - torch.maximum(predicted, truth)[:, 0]
+shared = shared.clamp(min=0)
+lengths = (predicted[:, 1] - predicted[:, 0]) + (truth[:, 1] - truth[:, 0])
+errors = (predicted - truth).abs() / durations[:, None]
+return 100 * ((shared / (lengths - shared) > iou) * (1 - errors).prod(dim=1)).mean().item()
+""",
+            "misses count, too": """
+errors = (predicted - truth).abs() / durations[:, None]
+return 100 * (1 - errors).prod(dim=1).mean().item()
+""",
+            "a share, not percent": """
+shared = torch.minimum(predicted, truth)[:, 1] - torch.maximum(predicted, truth)[:, 0]
+shared = shared.clamp(min=0)
+lengths = (predicted[:, 1] - predicted[:, 0]) + (truth[:, 1] - truth[:, 0])
+errors = (predicted - truth).abs() / durations[:, None]
+return ((shared / (lengths - shared) >= iou) * (1 - errors).prod(dim=1)).mean().item()
+""",
+        },
+        "average_precision": {
+            "constant": "return 5 / 6",
+            "vmrlib": """
+import vmrlib.metrics.qvhighlights as theirs
+hits = theirs._greedy_matches(overlap[None].double().numpy(), torch.tensor([iou]).numpy())
+return float(theirs._interpolated_area(hits, torch.tensor([overlap.shape[1]]).numpy())[0, 0])
+""",
+            "a moment is hit again and again": """
+hits = [bool(row.max() >= iou) for row in overlap]
+precision = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+best = [max(precision[n:]) for n in range(len(hits)) if hits[n]]
+return sum(best) / overlap.shape[1]
+""",
+            "not interpolated": """
+free, hits = overlap.clone(), []
+for row in free:
+    best = row.argmax()
+    hits.append(bool(row[best] >= iou))
+    if hits[-1]:
+        free[:, best] = -1
+precision = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits)) if hits[n]]
+return sum(precision) / overlap.shape[1]
+""",
+            "divided by the hits": """
+free, hits = overlap.clone(), []
+for row in free:
+    best = row.argmax()
+    hits.append(bool(row[best] >= iou))
+    if hits[-1]:
+        free[:, best] = -1
+precision = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+best = [max(precision[n:]) for n in range(len(hits)) if hits[n]]
+return sum(best) / max(sum(hits), 1)
+""",
+            "the first moment that fits": """
+free, hits = overlap.clone(), []
+for row in free:
+    fits = (row >= iou).nonzero()[:, 0].tolist()
+    hits.append(bool(fits))
+    if fits:
+        free[:, fits[0]] = -1
+precision = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+best = [max(precision[n:]) for n in range(len(hits)) if hits[n]]
+return sum(best) / overlap.shape[1]
+""",
+            "more than instead of at least": """
+free, hits = overlap.clone(), []
+for row in free:
+    best = row.argmax()
+    hits.append(bool(row[best] > iou))
+    if hits[-1]:
+        free[:, best] = -1
+precision = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+best = [max(precision[n:]) for n in range(len(hits)) if hits[n]]
+return sum(best) / overlap.shape[1]
+""",
+            "recall": """
+found = (overlap >= iou).any(dim=0) if len(overlap) else torch.zeros(overlap.shape[1])
+return float(found.double().mean())
+""",
+        },
+        "resampled_means": {
+            "constant": "return torch.tensor([0.75])",
+            "vmrlib": """
+from vmrlib.metrics import bootstrap_intervals
+total = torch.stack([hits[video == v].sum() for v in range(int(video.max()) + 1)])
+size = torch.stack([(video == v).sum() for v in range(int(video.max()) + 1)])
+return total[draws].sum(dim=1) / size[draws].sum(dim=1)
+""",
+            "queries are drawn": "return hits[draws].mean(dim=1)",
+            "every video counts the same": """
+number = int(video.max()) + 1
+means = torch.stack([hits[video == v].mean() for v in range(number)])
+return means[draws].mean(dim=1)
+""",
+            "divided by all queries": """
+number = int(video.max()) + 1
+total = torch.stack([hits[video == v].sum() for v in range(number)])
+return total[draws].sum(dim=1) / len(hits)
+""",
+            "a video drawn twice counts once": """
+rows = []
+for draw in draws:
+    chosen = torch.isin(video, draw)
+    rows.append(hits[chosen].mean())
+return torch.stack(rows)
+""",
+            "the mean of everything": "return hits.mean().expand(len(draws))",
+        },
+    },
 }

@@ -288,7 +288,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Grade every submission and write the CSV file; 0 also where students got no points."""
-    files = sorted(args.course.glob(f"{args.notebook or '[0-9]'}*.ipynb"))
+    files = sorted(args.course.glob(f"{args.notebook or '[0-9A][0-9]_'}*.ipynb"))
     if not files:
         raise GradeError(f"no notebook {args.notebook or 'at all'} in {args.course}")
     submissions = list(find_submissions(args.submissions))

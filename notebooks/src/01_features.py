@@ -26,7 +26,7 @@ from matplotlib import pyplot as plt
 import vmrlib
 from vmrlib.check import check
 from vmrlib.data.stage import boxes, contact_sheet, make_split, matches, parse, render
-from vmrlib.viz import PREDICTION, TRUTH, Explorer, draw_curve, draw_stage, draw_timeline
+from vmrlib.viz import PREDICTION, TRUTH, Explorer, draw_analysis, draw_curve, draw_stage, draw_timeline
 
 vmrlib.setup(seed=0)
 
@@ -540,7 +540,7 @@ check("1.5", temporal_iou(torch.zeros(0, 2), b), torch.zeros(0, 3), hint="no mom
 # with a true one. Continue with ours. Four queries by hand, each with its first prediction:
 
 # %%
-from vmrlib.metrics import mean_iou, recall_at
+from vmrlib.metrics import analyse, mean_iou, recall_at
 from vmrlib.moments import temporal_iou
 predicted = [[0.0, 4.0], [3.0, 9.0], [10.0, 14.0], [1.0, 2.0]]
 true = [[0.0, 5.0], [5.0, 9.0], [0.0, 6.0], [1.0, 3.0]]
@@ -622,7 +622,8 @@ def locate(text, video_id, clip_seconds=1):
 # %% [markdown]
 # Try it. The first sentence finds its moment, because its actor is hardly there outside of it. With most others who enter, the curve stays high when the entrance is
 # over, and the orange bar runs on: CLIP sees that somebody is *there*. Then choose a sentence that says what somebody *does*, or type your own. One picture is an
-# anecdote, so the cell after it asks all queries of the test split.
+# anecdote, so the cell after it asks all queries of the test split, then groups of them (`analyse`): by the length of the moment, its place in the video, the words of
+# the query and its first verb. The whiskers say which differences may be chance.
 
 # %%
 strips = {}  # frames of the videos looked at so far
@@ -663,12 +664,16 @@ axis.set_xlabel("R@1, IoU=0.5 on test-iid (%)")
 axis.set_xlim(0, 40)
 axis.invert_yaxis()
 plt.tight_layout()
+analysis = analyse(answers["CLIP, zero-shot"], test.queries)
+draw_analysis(analysis, "CLIP, zero-shot: R@1, IoU=0.5 of groups of queries")
 plt.show()
 
 # %%
 zero_shot = recalls["CLIP, zero-shot"][1]
 assert zero_shot < recalls["constant window"][1] < recalls["random true event"][1]
-print("at IoU=0.5 and without training, CLIP loses to a constant window, and that to any true event")
+short, longer, *_ = analysis.groups["moment length"]
+assert short.recall < longer.recall
+print("at IoU=0.5 and without training, CLIP loses to a constant window, and that to any true event;", short.name, "it is at its worst")
 
 # %% [markdown]
 # ### Why: CLIP does not see verbs
@@ -763,7 +768,7 @@ plt.show()
 # compare, rank. The tiny CLIP has never seen a car, and *car* is no word it knows. It does know *red*. Is that enough?
 
 # %%
-from vmrlib.data import data_folder
+from vmrlib.data import annotations_folder, data_folder
 from vmrlib.data.annotations import read_jsonl
 
 road = data_folder() / "clips" / "free" / "car-detection.mp4"
@@ -810,7 +815,7 @@ print("where the file is, the red car is found with an IoU above 0.5")
 
 # %% tags=["nbval-ignore-output"]
 published = data_folder() / "features" / "charades_Y1HGC_clip_vid.npz"
-official = data_folder() / "mirror" / "charades_sta" / "charades_sta_test.txt"
+official = annotations_folder("charades_sta") / "charades_sta_test.txt"
 if published.exists():
     clip_rows = F.normalize(torch.from_numpy(np.load(published)["features"]).float(), dim=-1)  # (15, 512), one per 2 s
     word_rows = torch.from_numpy(

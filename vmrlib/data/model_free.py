@@ -59,10 +59,8 @@ def constant_window(train: Sequence[Query], test: Sequence[Query], iou: float = 
 def random_moment(queries: Sequence[Query], seed: int) -> Answers:
     """Start and end drawn at random, uniformly over the video."""
     generator = torch.Generator().manual_seed(seed)
-    return [
-        torch.rand(1, 2, generator=generator, dtype=torch.float64).sort()[0] * query.duration
-        for query in queries
-    ]
+    shares = torch.rand(len(queries), 2, generator=generator, dtype=torch.float64).sort(dim=1)[0]
+    return [share[None] * query.duration for share, query in zip(shares, queries, strict=True)]
 
 
 def windows() -> Float[Tensor, "M 2"]:
