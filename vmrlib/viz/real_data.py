@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
+from vmrlib.moments import temporal_iou
 from vmrlib.viz.style import COURSE_STYLE, CURVE, GREY, INK, PALE, PREDICTION, WIDTH, column
 
 ROW = 0.42  # inches, of one row of a chart
@@ -125,10 +127,10 @@ def hit_region(window: tuple[float, float], iou: float) -> list[tuple[float, flo
 def share_inside(grid, window: tuple[float, float], iou: float) -> float:
     """The sum of the cells of a grid (n, n) whose centre has at least this IoU with the window."""
     centres = (np.arange(len(grid)) + 0.5) / len(grid)
-    start, end = np.meshgrid(centres, centres, indexing="ij")
-    shared = np.minimum(end, window[1]) - np.maximum(start, window[0])
-    together = (end - start) + (window[1] - window[0]) - shared
-    return float(np.asarray(grid)[(shared >= iou * together) & (start < end)].sum())
+    cells = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1)  # (n, n, 2): start, end
+    forwards = cells[..., 0] < cells[..., 1]
+    overlap = temporal_iou(torch.from_numpy(cells[forwards]), torch.tensor([window], dtype=torch.float64))
+    return float(np.asarray(grid)[forwards][overlap[:, 0].numpy() >= iou].sum())
 
 
 @plt.rc_context(COURSE_STYLE)
