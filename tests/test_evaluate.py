@@ -138,7 +138,7 @@ def test_partial_says_how_many_were_left_out(files, capsys):
     for kind in ("qvhighlights", "span"):
         arguments = files(kind, [PREDICTION], others)
         errors = refused(capsys, arguments)
-        assert errors.startswith("vmrlib evaluate: 2 of 3 queries have no prediction (2, 3)")
+        assert "annotations.jsonl: 2 of 3 queries have no prediction (2, 3)" in errors
         assert "partial" in errors
         figures = json.loads(printed(capsys, [*arguments, "--partial", "--json"]))
         assert figures["partial"] == {"queries": 1, "without_prediction": 2, "without_query": 0}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vmrlib.data.annotations import Query
 from vmrlib.data.predictions import CorpusPredictions, PredictionError
 from vmrlib.metrics import evaluate_corpus
-from vmrlib.metrics.corpus import percent, task_hits
+from vmrlib.metrics.corpus import percent_numpy, task_hits
 
 INDEX = {"a": 7, "b": 9}
 
@@ -93,7 +93,7 @@ def test_of_four_annotators_two_must_agree():
 
 
 def test_figures_are_rounded_as_numpy_rounds():
-    assert percent(1 / 4000) == 0.02  # 0.025: formatted it would be 0.03
+    assert percent_numpy(1 / 4000) == 0.02  # 0.025: formatted it would be 0.03
     assert f"{100 / 4000:.2f}" == "0.03"
 
 

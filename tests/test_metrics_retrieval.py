@@ -128,3 +128,23 @@ def test_distinct_scores_have_the_same_figures_in_both_rules(scores):
     distinct = np.argsort(np.argsort(scores, axis=None)).reshape(scores.shape).astype(float)
     assert text_to_video(distinct) == text_to_video(distinct, ties="released")
     assert video_to_text(distinct) == video_to_text(distinct, np.arange(len(distinct)))
+
+
+def test_released_groups_leave_out_sentences_whose_own_score_is_not_finite():
+    scores = np.array([[0.9, 0.1], [0.2, np.nan], [np.inf, 0.3]])
+    assert text_to_video(scores, [0, 1, 0], ties="released") == summary(np.array([1]), lower_median=True)
+    assert video_to_text(scores[:2], [0, 1], ties="released")["R@1"] == 100  # of the one video that counts
+
+
+def test_released_ties_of_groups_are_in_the_order_of_the_sort():
+    generator = np.random.default_rng(0)
+    scores = generator.integers(0, 3, (40, 20)).astype(np.float32)
+    groups = np.repeat(np.arange(20), 2)
+    order = torch.argsort(torch.from_numpy(scores), dim=-1, descending=True)
+    places = torch.argsort(order, dim=-1)[torch.arange(40), torch.from_numpy(groups)].numpy()
+    assert text_to_video(scores, groups, ties="released") == summary(places + 1, lower_median=True)
+
+
+def test_half_precision_of_any_kind_is_read():
+    scores = torch.tensor([[0.5, 0.25], [0.125, 0.75]])
+    assert text_to_video(scores.bfloat16()) == text_to_video(scores.half()) == text_to_video(scores)

@@ -112,7 +112,7 @@ def test_a_file_without_predictions_and_bytes_that_are_no_text_are_named(written
         read_predictions(written(""))
     path = written("")
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(PredictionError, match="not UTF-8 text"):
+    with pytest.raises(ValueError, match="not UTF-8 text"):
         read_predictions(path)
 
 
@@ -245,9 +245,44 @@ def test_queries_of_tvr_are_read_from_any_file_of_that_format(written):
             {"desc_id": 3, "vid_name": "v", "ts": [[1, "2"]]},
             "field \"ts\": expected [start, end], found [[1, '2']]",
         ),
+        ({"desc_id": 3, "vid_name": "v", "ts": [9, 4]}, 'field "ts": expected [start, end], found [9, 4]'),
+        ({"desc_id": 3, "vid_name": "v", "ts": [10**400, 1]}, 'field "ts": expected [start, end]'),
+        ({"desc_id": [3], "vid_name": "v", "ts": [0, 1]}, 'field "desc_id": expected text'),
+        (
+            {"desc_id": 3, "vid_name": "v", "ts": [0, 1], "duration": None},
+            'field "duration": expected seconds',
+        ),
     ],
 )
 def test_what_is_wrong_in_queries_of_tvr_is_named(written, line, message):
     with pytest.raises(PredictionError) as error:
         read_corpus_queries(written(line))
     assert message in str(error.value)
+
+
+def test_a_query_of_tvr_is_there_once(written):
+    line = {"desc_id": 3, "vid_name": "v", "ts": [0, 1]}
+    with pytest.raises(PredictionError, match="line 2: field \"desc_id\": '3' is already used in line 1"):
+        read_corpus_queries(written(line, line))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "line 1: not JSON that can be read"),
+        ('{"qid": 1, "qid": 2, "pred_relevant_windows": []}', "'qid' is there twice"),
+        ('{"qid": 1, "pred_relevant_windows": [[0, 1e300, 1]]}', "found [0, 1e+300, 1]"),
+    ],
+)
+def test_json_that_cannot_be_used_is_named_with_its_line(written, text, message):
+    path = written("")
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError) as error:
+        read_predictions(path)
+    assert message in str(error.value) and f"{path}, line 1" in str(error.value)
+
+
+def test_a_byte_order_mark_is_no_mistake(written):
+    path = written("")
+    path.write_text('\ufeff{"qid": 1, "pred_relevant_windows": []}', encoding="utf-8")
+    assert read_predictions(path)[0].query_id == "1"

@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table, or one JSON object, and writes the picture."""
+    if args.out is not None and args.out.suffix.lower() != ".png":
+        raise ValueError(f"--out {args.out}: the picture is a PNG, its name ends in .png")
     predictions = read_predictions(args.predictions)
     queries = (
         read_queries(args.annotations) if args.annotations else find_queries(args.predictions, predictions)

@@ -65,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the figures as a table, or as one JSON object."""
-    figures, table = {"qvhighlights": _qvhighlights, "tvr": _tvr, "span": _span}[args.kind](args)
+    try:
+        figures, table = {"qvhighlights": _qvhighlights, "tvr": _tvr, "span": _span}[args.kind](args)
+    except ValueError as error:
+        if args.predictions in str(error) or args.annotations in str(error):  # a reader has named its file
+            raise
+        raise ValueError(f"{args.predictions} against {args.annotations}: {error}") from error
     if args.json:
         print(json.dumps(figures, indent=4, ensure_ascii=False))
     else:

@@ -7,7 +7,6 @@ of TVR.
 """
 
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,10 +15,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from vmrlib.data.annotations import Query
+from vmrlib.data.annotations import (
+    Problem,
+    Query,
+    is_number,
+    parse_line,
+    read_lines,
+    read_text,
+)
 
 TASKS = ("VCMR", "SVMR", "VR")
 MOST = 100  # rows of a corpus prediction that count
+MOST_VIDEOS = 2**24  # whole numbers up to here are exact in float32
+LARGEST = float(np.finfo(np.float32).max)
 SHOWN = 5  # ids that an error names
 
 
@@ -107,11 +115,11 @@ def read_corpus_predictions(path: str | os.PathLike) -> CorpusPredictions:
     A task is a list of `{"desc_id", "predictions": [[video index, start, end, score], ...]}`, best first;
     the score is ignored. Raises PredictionError that names file, task, query and value.
     """
-    submission = _json(_text(path), f"{path}")
-    if not isinstance(submission, dict):
-        raise PredictionError(f"{path}: expected an object, found {type(submission).__name__}")
+    submission = _object(read_text(path), f"{path}")
     index = submission.get("video2idx")
-    if not isinstance(index, dict) or not all(type(number) is int for number in index.values()):
+    if not isinstance(index, dict) or not all(
+        type(number) is int and abs(number) <= MOST_VIDEOS for number in index.values()
+    ):
         raise PredictionError(f'{path}: field "video2idx": expected whole numbers by video id')
     present = [task for task in TASKS if task in submission]
     if not present:
@@ -125,26 +133,17 @@ def read_corpus_queries(path: str | os.PathLike) -> list[Query]:
     `ts` is one moment, or one for each annotator, as in DiDeMo. Raises PredictionError as
     `read_predictions`.
     """
-    queries = []
+    queries, seen = [], {}
     for where, row in json_lines(path):
-        missing = [name for name in ("desc_id", "vid_name", "ts") if name not in row]
-        if missing:
-            raise PredictionError(f'{where}: field "{missing[0]}" is missing')
-        moments = row["ts"]
-        if isinstance(moments, list) and len(moments) == 2 and all(map(_is_number, moments)):
-            moments = [moments]
-        if not isinstance(moments, list) or not moments or not all(map(_is_pair, moments)):
-            raise PredictionError(f'{where}: field "ts": expected [start, end], found {row["ts"]!r}')
-        queries.append(
-            Query(
-                id=str(row["desc_id"]),
-                text=str(row.get("desc", "")),
-                video_id=str(row["vid_name"]),
-                moments=tuple((float(start), float(end)) for start, end in moments),
-                duration=float(row.get("duration", 0)),
-                extra={"type": row["type"]} if "type" in row else {},
+        query = _corpus_query(row, where)
+        if query.id in seen:
+            raise PredictionError(
+                f'{where}: field "desc_id": {query.id!r} is already used in {seen[query.id]}'
             )
-        )
+        seen[query.id] = where.rpartition(", ")[2]
+        queries.append(query)
+    if not queries:
+        raise PredictionError(f"{path}: no queries")
     return queries
 
 
@@ -194,44 +193,59 @@ def check_ids(answered: Iterable[str], asked: Iterable[str], partial: bool = Fal
         parts.append(f"{len(unanswered)} of {len(asked)} queries have no prediction ({_named(unanswered)})")
     if unknown:
         parts.append(f"{len(unknown)} predictions are for no query ({_named(unknown)})")
-    raise PredictionError(f"{what}{' and '.join(parts)}; partial evaluates the shared ones")
+    raise PredictionError(f"{what}{' and '.join(parts)}; --partial judges the shared ones")
 
 
 def json_lines(path: str | os.PathLike) -> Iterator[tuple[str, dict]]:
     """Where it stands and the object, of every line that is not blank."""
-    # Not splitlines(), which also cuts at characters that JSON allows inside a text, like U+2028.
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            row = _json(line, where)
-            if not isinstance(row, dict):
-                raise PredictionError(f"{where}: expected an object, found {type(row).__name__}")
-            yield where, row
+    for number, line in read_lines(path):
+        where = f"{path}, line {number}"
+        yield where, _object(line, where)
 
 
-def _text(path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise PredictionError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+def _object(text: str, where: str) -> dict:
+    row = parse_line(text)
+    if isinstance(row, Problem):
+        raise PredictionError(f"{where}: {row.message}")
+    return row
 
 
-def _json(text: str, where: str):
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise PredictionError(f"{where}: not JSON: {error.msg} at column {error.colno}") from None
+def _corpus_query(row: dict, where: str) -> Query:
+    for name in ("desc_id", "vid_name", "ts"):
+        if name not in row:
+            raise PredictionError(f'{where}: field "{name}" is missing')
+    _check_id(row["desc_id"], "desc_id", where)
+    moments = [row["ts"]] if _is_moment(row["ts"]) else row["ts"]
+    if not isinstance(moments, list) or not moments or not all(map(_is_moment, moments)):
+        raise PredictionError(f'{where}: field "ts": expected [start, end], found {_short(row["ts"])}')
+    duration = row.get("duration", 0)
+    if not is_number(duration):
+        raise PredictionError(f'{where}: field "duration": expected seconds, found {_short(duration)}')
+    return Query(
+        id=str(row["desc_id"]),
+        text=str(row.get("desc", "")),
+        video_id=str(row["vid_name"]),
+        moments=tuple((float(start), float(end)) for start, end in moments),
+        duration=float(duration),
+        extra={"type": row["type"]} if "type" in row else {},
+    )
+
+
+def _check_id(value, name: str, where: str) -> None:
+    if type(value) not in (str, int):
+        raise PredictionError(
+            f'{where}: field "{name}": expected text or a whole number, found {_short(value)}'
+        )
 
 
 def _prediction(row: dict, where: str) -> Prediction:
     for name in ("qid", "pred_relevant_windows"):
         if name not in row:
             raise PredictionError(f'{where}: field "{name}" is missing')
-    if type(row["qid"]) not in (str, int):
-        raise PredictionError(f'{where}: field "qid": expected text or a whole number, found {row["qid"]!r}')
+    _check_id(row["qid"], "qid", where)
     for name in ("query", "vid"):
         if not isinstance(row.get(name, ""), str):
-            raise PredictionError(f'{where}: field "{name}": expected text, found {row[name]!r}')
+            raise PredictionError(f'{where}: field "{name}": expected text, found {_short(row[name])}')
     windows = _numbers(row["pred_relevant_windows"], 3)
     if windows is None:
         value = _culprit(row["pred_relevant_windows"], lambda window: _numbers([window], 3) is None)
@@ -242,7 +256,7 @@ def _prediction(row: dict, where: str) -> Prediction:
     if row.get("pred_saliency_scores") is not None:
         saliency = _numbers(row["pred_saliency_scores"])
         if saliency is None:
-            value = _culprit(row["pred_saliency_scores"], lambda score: not _is_number(score))
+            value = _culprit(row["pred_saliency_scores"], lambda score: not is_number(score))
             raise PredictionError(
                 f'{where}: field "pred_saliency_scores": expected one number a clip, found {value}'
             )
@@ -271,7 +285,7 @@ def _numbers(values, columns: int = 0) -> np.ndarray | None:
         array = np.array(flat, dtype=np.float64)
     except OverflowError:
         return None
-    if not np.isfinite(array).all():
+    if not (np.abs(array) <= LARGEST).all():  # not NaN or infinity either
         return None
     return array.reshape(-1, columns) if columns else array
 
@@ -310,6 +324,7 @@ def _task(items, where: str) -> dict[str, np.ndarray]:
             raise PredictionError(
                 f'{where}[{number}]: expected fields "desc_id" and "predictions", found {_short(item)}'
             )
+        _check_id(item["desc_id"], "desc_id", f"{where}[{number}]")
         name = str(item["desc_id"])
         if name in rows:
             raise PredictionError(f'{where}[{number}]: field "desc_id": {name!r} has an answer already')
@@ -334,9 +349,5 @@ def _named(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN]) + (", ..." if len(ids) > SHOWN else "")
 
 
-def _is_pair(value) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
-
-
-def _is_number(value) -> bool:
-    return type(value) in (int, float) and (type(value) is int or math.isfinite(value))
+def _is_moment(value) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value)) and value[0] <= value[1]

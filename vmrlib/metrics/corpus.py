@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from vmrlib.data.annotations import Query
-from vmrlib.data.predictions import TASKS, CorpusPredictions, check_ids
+from vmrlib.data.predictions import MOST, TASKS, CorpusPredictions, check_ids
 from vmrlib.metrics.overlap import hull_iou
 
 RANKS = (1, 5, 10, 100)
@@ -35,8 +35,10 @@ def evaluate_corpus(
     with four moments or more (DiDeMo: one an annotator) is hit by a moment that reaches the IoU with at
     least two of them. With `partial` queries without a prediction are left out, and `partial` in the result
     tells how many. Raises PredictionError where the ids do not match, and ValueError for a query whose
-    video has no index or whose type is unknown.
+    video has no index or whose type is unknown, and for a rank above 100.
     """
+    if max(top, default=0) > MOST:
+        raise ValueError(f"only {MOST} rows of a prediction count, so R@{max(top)} cannot be had")
     metrics, by_type, notes = {}, {}, {}
     for task in TASKS:
         if task not in submission.tasks:
@@ -51,7 +53,7 @@ def evaluate_corpus(
                 "without_query": len(rows) - len(asked),
             }
         hits = task_hits(task, rows, asked, submission.video_index, top, ious)
-        metrics[task] = {name: percent(hit.mean()) for name, hit in hits.items()}
+        metrics[task] = {name: percent_numpy(hit.mean()) for name, hit in hits.items()}
         types = [query.extra.get("type") for query in asked]
         if None not in types:
             by_type[f"{task}_by_type"] = _by_type(hits, types)
@@ -89,7 +91,7 @@ def task_hits(
     return hits
 
 
-def percent(fraction: float) -> float:
+def percent_numpy(fraction: float) -> float:
     """A fraction in percent, rounded to two decimals as the official file."""
     return float(np.round(100 * np.float64(fraction), 2))
 
@@ -103,8 +105,8 @@ def _by_type(hits: dict, types: list) -> dict:
     for name in TYPES:
         rows = np.array([one == name for one in types])
         for key, hit in hits.items():
-            figures[f"{name}-{key}"] = percent((hit & rows).sum() / rows.sum()) if rows.any() else None
-    shares = (f"{name} {percent(types.count(name) / len(types))}" for name in TYPES)
+            figures[f"{name}-{key}"] = percent_numpy((hit & rows).sum() / rows.sum()) if rows.any() else None
+    shares = (f"{name} {percent_numpy(types.count(name) / len(types))}" for name in TYPES)
     return figures | {"desc_type_ratio": " ".join(shares)}
 
 

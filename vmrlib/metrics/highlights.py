@@ -19,6 +19,7 @@ LEVELS = {"Fair": 2, "Good": 3, "VeryGood": 4}
 SECONDS_PER_CLIP = 2
 RATERS = 3
 SCORES = {0, 1, 2, 3, 4}
+MOST_SECONDS = 100_000  # of a video; more is a slip, and would fill the memory
 
 
 class HighlightError(ValueError):

@@ -9,6 +9,7 @@ with every sentence and takes the lower median; video to text scores a video's g
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -21,14 +22,15 @@ def ranks(scores: Scores, truth: Columns | None = None, ties: str = "pessimistic
 
     `truth[s]` is the true column of row s, by default s itself (a square matrix with the truth on the
     diagonal). `ties`: "pessimistic" puts every score that is not lower before the truth, NaN too;
-    "released" keeps the order of the columns. Raises ValueError where the truth does not fit the scores.
+    "released" takes the place in torch's sort, which orders equal scores of long rows as it likes.
+    Raises ValueError where the truth does not fit the scores.
     """
     scores, truth = _checked(scores, truth, ties)
-    own = scores[np.arange(len(scores)), truth]
     if ties == "pessimistic":
+        own = scores[np.arange(len(scores)), truth]
         return len(scores[0]) - (scores < own[:, None]).sum(axis=1)
-    first = np.arange(scores.shape[1]) < truth[:, None]
-    return 1 + (scores > own[:, None]).sum(axis=1) + ((scores == own[:, None]) & first).sum(axis=1)
+    order = torch.argsort(torch.from_numpy(np.ascontiguousarray(scores)), dim=-1, descending=True).numpy()
+    return 1 + (order == truth[:, None]).argmax(axis=1)
 
 
 def text_to_video(
@@ -44,6 +46,10 @@ def text_to_video(
     sentence is a query, and the median is the lower one.
     """
     if video_of is not None:
+        scores, video_of = _checked(scores, video_of, ties)
+        if ties == "released":  # a sentence whose own score is infinite or NaN does not count there
+            counts = np.isfinite(scores[np.arange(len(scores)), video_of])
+            scores, video_of = scores[counts], video_of[counts]
         return summary(ranks(scores, video_of, ties), top, lower_median=True)
     return summary(entries(scores, ties), top)
 
@@ -66,6 +72,8 @@ def video_to_text(
     present = np.bincount(video_of, minlength=n_videos) > 0
     if not present.all():
         raise ValueError(f"video {int(np.argmin(present))} has no sentence")
+    if ties == "released":
+        scores = np.where(np.isnan(scores), -np.inf, scores)
     best = np.full((n_videos, n_videos), -np.inf, dtype=scores.dtype)  # (group, video)
     np.maximum.at(best, video_of, scores)
     return summary(entries(best.T, ties), top)
@@ -111,7 +119,12 @@ def entries_released(scores: Scores) -> Int[np.ndarray, " E"]:
 
 def _array(scores) -> np.ndarray:
     """Scores in their own precision: rounding decides what is a tie."""
-    return scores.detach().cpu().numpy() if isinstance(scores, Tensor) else np.asarray(scores)
+    if isinstance(scores, Tensor):
+        scores = scores.detach().cpu()
+        scores = (
+            scores.float() if scores.dtype == torch.bfloat16 else scores
+        ).numpy()  # NumPy has no bfloat16
+    return np.asarray(scores)
 
 
 def _checked(scores, truth, ties: str) -> tuple[np.ndarray, np.ndarray]:
