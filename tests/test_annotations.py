@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmrlib.data.annotations import AnnotationError, Query, read_jsonl, write_jsonl
+from vmrlib.data.annotations import AnnotationError, Query, read_jsonl, read_text, write_jsonl
 
 GOOD = {
     "qid": 7,
@@ -104,6 +104,16 @@ def test_a_text_with_a_unicode_line_separator_stays_one_line(tmp_path):
         (json.dumps(GOOD | {"relevant_windows": [[4, 4]]}), r"\[4, 4\] does not run forwards from 0"),
         (json.dumps(GOOD | {"relevant_windows": [[-1, 4]]}), r"\[-1, 4\] does not run forwards from 0"),
         (json.dumps(GOOD | {"relevant_windows": [[30, 31]]}), r"\[30, 31\] starts after the video's 30 s"),
+        (json.dumps(GOOD | {"split": 5}), 'field "split": expected text, found 5'),
+        (
+            json.dumps(GOOD | {"relevant_clip_ids": "x"}),
+            "field \"relevant_clip_ids\": expected whole numbers from 0, found 'x'",
+        ),
+        (
+            json.dumps(GOOD | {"saliency_scores": [4]}),
+            r'field "saliency_scores": expected a list of ratings for each clip, found \[4\]',
+        ),
+        (json.dumps(GOOD | {"vid": ["x" * 5000]}), r"found \['x{75}\.\.\.$"),
         (json.dumps(GOOD | {"qid": "1"}), "field \"qid\": '1' is already used in line 1"),
     ],
 )
@@ -119,8 +129,12 @@ def test_a_bad_line_is_named_by_file_line_field_and_value(tmp_path, line, messag
 def test_a_file_that_is_no_text_is_named(tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(AnnotationError, match=r"bad\.jsonl: not UTF-8 text"):
+    with pytest.raises(AnnotationError, match=r"bad\.jsonl, line 1: not UTF-8 text: .* at byte 1$"):
         read_jsonl(path)
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r{caf\xe9}")
+    for read in (read_jsonl, read_text):
+        with pytest.raises(AnnotationError, match=r"bad\.jsonl, line 3: not UTF-8 text: .* at byte 5$"):
+            read(path)
 
 
 def test_a_missing_file_is_an_os_error_that_names_it(tmp_path):

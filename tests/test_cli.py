@@ -1,5 +1,6 @@
 """The command line: one line for what a user can mend, exit codes, and help with an example."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,20 @@ def test_an_interrupt_is_told_and_has_its_own_exit_code(command, capsys):
     command(KeyboardInterrupt())
     assert cli.main(["try"]) == 130
     assert capsys.readouterr().err == "vmrlib try: interrupted\n"
+
+
+def test_a_terminal_without_the_characters_gets_their_codes(tmp_path):
+    path = tmp_path / "\u65e5.jsonl"
+    path.write_text('{"qid": 1, "query": " \u65e5 ", "vid": "v", "duration": 3}\n', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "vmrlib", "data", "validate", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        check=True,
+    )
+    assert done.stdout.count(b"\\u65e5") == 3
+    assert done.stderr == b""
 
 
 def test_success_is_exit_code_0(command, capsys):

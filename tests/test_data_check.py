@@ -8,10 +8,11 @@ import pytest
 from test_datasets import save
 
 from vmrlib import cli
+from vmrlib.data import check
 from vmrlib.data.check import as_text, failures, report
 from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.datasets.across import compare, shared
-from vmrlib.data.datasets.published import KNOWN, difference
+from vmrlib.data.datasets.counts import KNOWN, difference
 
 
 @pytest.fixture
@@ -23,7 +24,8 @@ def folder(tmp_path, monkeypatch):
 
 
 def record(*texts, videos=1):
-    one = {"duration": 9.0, "timestamps": [[k, k + 2] for k in range(len(texts))], "sentences": list(texts)}
+    times = [[k % 7, k % 7 + 2] for k in range(len(texts))]
+    one = {"duration": 9.0, "timestamps": times, "sentences": list(texts)}
     return {f"v{k}": one for k in range(videos)}
 
 
@@ -84,6 +86,77 @@ def test_a_copy_with_unknown_counts_fails(folder, capsys):
         "(Li et al. 2022, table of the repository): this copy is none that we know"
     )
     assert text.count(expected) == 2, "among the differences, and as a reason to fail"
+
+
+def test_a_copy_whose_moments_are_damaged_fails_though_its_rows_are_as_many(folder):
+    content = {f"v{k}": record(*(["A."] if k else ["A."] * 116))["v0"] for k in range(580)}
+    content["v1"] = {"duration": 9.0, "timestamps": [[2, 0]], "sentences": ["A."]}
+    write_cg(folder, novel_word=content)
+    found = report(["charades_cg"])
+    (reason,) = failures(found)
+    assert "580 videos, 695 queries, 694 of them usable; published: 588 videos, 703 queries" in reason
+    assert reason.endswith("this copy is none that we know")
+
+
+def test_a_damaged_real_copy_fails(mirror, tmp_path):
+    content = json.loads((mirror / "mirror" / "tacos" / "test.json").read_text(encoding="utf-8"))
+    rows = [pair for entry in content.values() for pair in entry["timestamps"]]
+    for pair in rows[:1000]:
+        pair.reverse()
+    save(tmp_path, "test.json", content)
+    assert "4001 queries, 3001 of them usable" in str(difference(read_split("tacos", "test", tmp_path)))
+    assert difference(read_split("tacos", "test", tmp_path)).fails
+
+
+def test_a_test_file_without_queries_is_none_that_we_know(tmp_path):
+    save(tmp_path, "tvr_test_public_release.jsonl", "")
+    assert difference(read_split("tvr", "test_public", tmp_path)).fails
+
+
+def test_videos_under_two_names_count_once(tmp_path, monkeypatch):
+    rows = [
+        {"annotation_id": n, "video": video, "description": "x", "num_segments": 6, "times": [[0, 0]]}
+        for n, video in enumerate(["a.mov", "a.mp4", "b.avi"])
+    ]
+    split = read_split("didemo", "train", save(tmp_path, "train_data.json", rows))
+    assert (len(split.videos), split.findings["videos under two names"]) == (3, 1)
+    assert difference(split).found == "2 videos, 3 queries"
+
+
+def test_counts_of_files_that_nobody_of_us_read_do_not_fail(folder, capsys):
+    database = {"a": {"subset": "training", "duration": 9, "annotations": []}}
+    save(folder / "youcook2", "youcookii_annotations_trainval.json", {"database": database})
+    found = report(["youcook2"])
+    assert [(one["split"], one["known"], one["fails"]) for one in found["published"]] == [
+        ("train", False, False),
+        ("val", False, False),
+    ]
+    assert cli.main(["data", "check", "youcook2"]) == 0
+    assert "this copy is none that we know (we have read none)" in capsys.readouterr().out
+
+
+def test_an_error_that_nobody_foresaw_is_told_and_the_others_are_read(folder, monkeypatch, capsys):
+    def read(dataset, split, place):
+        if split == "train":
+            raise TypeError("unhashable type")
+        return read_split(dataset, split, place)
+
+    write_cg(folder, train=record("A."), novel_word=record("A."))
+    monkeypatch.setattr(check, "read_split", read)
+    assert cli.main(["data", "check", "charades_cg"]) == 1
+    text = capsys.readouterr().out
+    assert "  charades_cg train: TypeError: unhashable type" in text
+    assert "rows in the file" in text
+
+
+def test_json_can_be_printed_by_any_terminal(folder, capsys):
+    content = record("A.")
+    content["v0"]["sentences"] = [5]
+    write_cg(folder, train={"caf\u00e9\U0001f600": content["v0"]})
+    cli.main(["data", "check", "--json"])
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert "caf\u00e9\U0001f600" in json.loads(text)["problems"][0]["message"]
 
 
 def test_known_copies_that_differ_from_print_do_not_fail(folder):

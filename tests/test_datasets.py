@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vmrlib.data import annotations_folder, data_folder
 from vmrlib.data.annotations import AnnotationError, Query
 from vmrlib.data.datasets import DATASETS, MissingFile, corpus, read_split
 from vmrlib.data.datasets.didemo import by_agreement
@@ -148,6 +149,39 @@ def test_files_are_found_where_the_downloads_go(tmp_path, monkeypatch):
     assert read_split("charades_cg", "train").rows == 1
 
 
+def test_one_file_in_the_data_folder_does_not_hide_those_of_the_mirror(tmp_path, monkeypatch):
+    data, mirror = tmp_path / "data", tmp_path / "copies"
+    monkeypatch.setenv("VMRLIB_DATA", str(data))
+    monkeypatch.setenv("VMRLIB_MIRROR", str(mirror))
+    record = {"duration": 9, "timestamps": [[0, 4]], "sentences": ["A."]}
+    save(mirror / "mirror" / "charades_cg", "train.json", {"v": record, "w": record})
+    save(mirror / "mirror" / "charades_cg", "novel_word.json", {"v": record})
+    empty = data / "annotations" / "charades_cg"
+    empty.mkdir(parents=True)
+    assert annotations_folder("charades_cg") == mirror / "mirror" / "charades_cg"
+    assert read_split("charades_cg", "train").rows == 2
+    save(empty, "train.json", {"v": record})
+    assert annotations_folder("charades_cg") == empty
+    assert read_split("charades_cg", "train").rows == 1, "the data folder comes first"
+    assert read_split("charades_cg", "novel_word").rows == 1
+    save(mirror / "mirror" / "vatex", "val_list.txt", "x_000001_000011\n")
+    save(data / "annotations" / "vatex", "ref_captions.json", {"x_000001_000011": ["a"]})
+    assert read_split("vatex", "val").rows == 1
+
+
+def test_an_empty_name_of_the_data_folder_is_none(monkeypatch):
+    monkeypatch.delenv("VMRLIB_DATA", raising=False)
+    default = data_folder()
+    monkeypatch.setenv("VMRLIB_DATA", "")
+    assert data_folder() == default
+
+
+def test_videos_that_nobody_asks_about_are_counted():
+    split = assemble("d", "s", [row("a"), row("b", moments=((5.0, 4.0),), video="w")], [], videos="vwx")
+    assert split.findings["videos without queries"] == 2
+    assert "videos without queries" not in assemble("d", "s", [], [], videos="vw").findings
+
+
 # --- {video: {duration, timestamps, sentences}}
 
 
@@ -182,6 +216,30 @@ def test_charades_cd_has_another_name_for_the_duration(tmp_path):
     assert (query.id, query.duration) == ("AB#0", 8.0)
 
 
+@pytest.mark.parametrize("change", [{"video_fps": [1]}, {"decode_fps": {}}])
+def test_a_rate_of_charades_cd_is_a_number(tmp_path, change):
+    record = {"video_duration": 8.0, "timestamps": [[1, 2]], "sentences": ["person sits"]}
+    save(tmp_path, "charades_val.json", {"AB": record | change})
+    ((name, value),) = change.items()
+    with pytest.raises(AnnotationError, match=f"'AB': field \"{name}\": expected a number, found") as error:
+        read_split("charades_cd", "val", tmp_path)
+    assert str(error.value).endswith(repr(value))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fps": 1e-320}, 'field "fps": expected a rate that makes num_frames a time, found'),
+        ({"fps": 0.5, "timestamps": [[0, 1.7e308]]}, 'field "timestamps": expected frames at 0.5 per second'),
+    ],
+)
+def test_frames_of_tacos_make_times(tmp_path, change, message):
+    record = {"fps": 20, "num_frames": 100, "timestamps": [[10, 90]], "sentences": ["He cuts"]}
+    save(tmp_path, "train.json", {"s1.avi": record | change})
+    with pytest.raises(AnnotationError, match=message):
+        read_split("tacos", "train", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("dataset", "split", "extra"),
     [
@@ -203,7 +261,7 @@ RECORD = {"duration": 9, "timestamps": [[0, 4]], "sentences": ["A."]}
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "line 1: not JSON"),
+        ("{", "line 1: not JSON: .* at column 2"),
         ("[]", "expected an object, found list"),
         ({"v": 3}, "video 'v': field \"v\": expected an object, found 3"),
         ({"v": {"duration": 9, "sentences": []}}, "video 'v': field \"timestamps\" is missing"),
@@ -232,7 +290,7 @@ def test_a_bad_file_is_named_by_video_field_and_value(tmp_path, content, message
 
 def test_a_file_that_is_no_text_is_an_error(tmp_path):
     (tmp_path / "train.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(AnnotationError, match=r"train.json: not UTF-8 text"):
+    with pytest.raises(AnnotationError, match=r"train.json, line 1: not UTF-8 text: .* at byte 1"):
         read_split("tacos", "train", tmp_path)
 
 
@@ -304,6 +362,20 @@ def test_a_bad_charades_table_is_named(tmp_path):
         read_split("charades_sta", "train", tmp_path)
 
 
+def test_a_damaged_charades_table_is_named_by_its_line(tmp_path):
+    charades(tmp_path, "AB 0.0 9.0##sits.\n")
+    for rest in ("z,20\n", "z,20\n" * 40000):  # the second is longer than what Python takes for a field
+        save(tmp_path, "Charades_v1_train.csv", 'id,subject,length\nAB,x,8.5\nCD,"y,20\n' + rest)
+        with pytest.raises(AnnotationError, match=r"train\.csv, line 3: not CSV: "):
+            read_split("charades_sta", "train", tmp_path)
+
+
+def test_a_unicode_line_separator_does_not_end_a_row_of_a_table(tmp_path):
+    charades(tmp_path, "AB 0.0 9.0##sits.\n")
+    save(tmp_path, "Charades_v1_train.csv", "id,subject,length\nAB,x\u2028y,8.5\n")
+    assert read_split("charades_sta", "train", tmp_path).queries[0].duration == 8.5
+
+
 # --- QVHighlights
 
 HIGHLIGHT = {
@@ -362,16 +434,26 @@ def test_the_blind_highlights_have_no_moments(tmp_path):
     ("change", "message"),
     [
         ({"vid": "abc"}, "line 1: field \"vid\": expected YOUTUBE_START_END, found 'abc'"),
+        ({"vid": "abc_nan_inf"}, 'field "vid": expected YOUTUBE_START_END'),
+        ({"vid": "abc_0.0_inf"}, 'field "vid": expected YOUTUBE_START_END'),
         ({"qid": 1.5}, 'line 1: field "qid": expected a whole number or text, found 1.5'),
         ({"query": None}, 'line 1: field "query": expected text, found None'),
         ({"relevant_windows": [3]}, r'field "relevant_windows": expected \[start, end\], found 3'),
         ({"relevant_clip_ids": ["0"]}, "field \"relevant_clip_ids\": expected whole numbers, found '0'"),
+        ({"relevant_clip_ids": [10**400]}, 'field "relevant_clip_ids": expected whole numbers, found 1000'),
         ({"saliency_scores": [["a"]]}, 'field "saliency_scores": expected a list of ratings'),
     ],
 )
 def test_a_bad_highlight_is_named(tmp_path, change, message):
     save(tmp_path, "highlight_val_release.jsonl", lines(HIGHLIGHT | change))
     with pytest.raises(AnnotationError, match=message):
+        read_split("qvhighlights", "val", tmp_path)
+
+
+def test_ratings_are_looked_at_though_there_are_no_clips(tmp_path):
+    alone = {name: value for name, value in HIGHLIGHT.items() if name != "relevant_clip_ids"}
+    save(tmp_path, "highlight_val_release.jsonl", lines(alone | {"saliency_scores": "x"}))
+    with pytest.raises(AnnotationError, match="field \"saliency_scores\": expected a list, found 'x'"):
         read_split("qvhighlights", "val", tmp_path)
 
 
@@ -450,7 +532,9 @@ def test_didemo_by_hand(tmp_path):
     for change, message in (
         ({"times": [[0, 1.5]]}, r"row 0: field \"times\": expected \[first segment, last segment\]"),
         ({"times": []}, 'row 0: field "times": expected a pair for each annotator'),
-        ({"num_segments": 0}, 'field "num_segments": expected a number above 0, found 0'),
+        ({"num_segments": 0}, 'field "num_segments": expected a number above 0 and up to 10000, found 0'),
+        ({"num_segments": 10**400}, 'field "num_segments": expected a number above 0 and'),
+        ({"times": [[0, 10**400]]}, r'field "times": expected \[first segment, last segment\], found \[0, 1'),
     ):
         save(tmp_path, "test_data.json", [record | change])
         with pytest.raises(AnnotationError, match=message):
@@ -489,7 +573,7 @@ def test_msrvtt_by_hand(tmp_path):
         Query("5", "a cat", "video1", (), 9.5, "train_9k"),
         Query("7", "two cats", "video1", (), 9.5, "train_9k"),
     )
-    assert (train.findings["videos without captions"], train.notes) == (1, ())
+    assert (train.findings["videos without queries"], train.notes) == (1, ())
 
 
 CAPTIONS = {"a": [["a", "man"], ["a", "cat", "."]], "b": [["one"]]}

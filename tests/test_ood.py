@@ -85,6 +85,25 @@ def test_noise_is_the_same_first_rows_for_every_video_and_keeps_lengths_and_valu
         prepend_noise(torch.zeros(900, 8), duration=90.0, rho=60.0, matrix=matrix)
 
 
+def test_noise_does_not_depend_on_the_default_type():
+    torch.set_default_dtype(torch.float64)
+    try:
+        matrix = noise(8)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert matrix.dtype == torch.float32
+    assert torch.equal(matrix, noise(8))
+
+
+def test_what_does_not_go_together_is_told():
+    with pytest.raises(ValueError, match="no number of feature rows for video 'v' of query 'q'"):
+        shift_queries("charades_sta", 1, [WORDS], {"w": 3})
+    with pytest.raises(
+        ValueError, match=r"features \(3, 8\) and noise \(200, 7\) have rows of other lengths"
+    ):
+        prepend_noise(torch.zeros(3, 8), duration=6.0, rho=4.0, matrix=noise(7))
+
+
 def test_only_the_named_tests_exist():
     for dataset, level in (("tacos", 1), ("charades_sta", 3)):
         with pytest.raises(ValueError, match=f"no OOD-{level} of {dataset}"):

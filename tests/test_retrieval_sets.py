@@ -47,6 +47,14 @@ def test_a_list_of_videos_selects_and_must_be_known(tmp_path):
         didemo_paragraphs("test", folder, videos=["w", "x"])
 
 
+def test_a_video_under_two_names_has_one_paragraph(tmp_path):
+    folder = write_didemo(tmp_path, ("v.mov", "one"), ("w.avi", "two"), ("v.mp4", "three"))
+    test = consistent(didemo_paragraphs("test", folder))
+    assert (test.video_ids, test.texts) == (("v", "w"), ("one three", "two"))
+    for videos in (["v.mp4"], ["v.mov", "v.mp4"], ["v"]):
+        assert didemo_paragraphs("test", folder, videos=videos).texts == ("one three",)
+
+
 def test_a_paragraph_has_the_sentences_whose_moment_was_left_out(tmp_path):
     record = {"duration": 9.0, "timestamps": [[0, 4], [5, 5], [4, 9]], "sentences": ["A.", " B. ", "C."]}
     (tmp_path / "val.json").write_text(json.dumps({"v": record}), encoding="utf-8")
@@ -91,4 +99,5 @@ def test_activitynet_paragraphs_are_4917(mirror):
 
 def test_didemo_paragraphs_are_one_for_each_video(mirror):
     test = consistent(didemo_paragraphs("test", mirror / "mirror" / "didemo"))
-    assert len(test.texts) == len(test.video_ids) == 1037
+    assert len(test.texts) == len(test.video_ids) == 1004
+    assert len(didemo_paragraphs("val", mirror / "mirror" / "didemo").video_ids) == 1065

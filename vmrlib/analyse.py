@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from vmrlib.data.annotations import Query, read_jsonl
+from vmrlib.data.files import write_bytes
 from vmrlib.data.predictions import Prediction, json_lines, match, read_predictions
 from vmrlib.evaluate import columns, fraction, read_queries
 from vmrlib.metrics.analysis import Analysis, Group, analyse
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         from vmrlib.viz.analysis import draw_analysis  # matplotlib: only where a picture is asked for
         from vmrlib.viz.style import to_png
 
-        _write(args.out, to_png(draw_analysis(result, Path(args.predictions).name)))
+        write_bytes(args.out, to_png(draw_analysis(result, Path(args.predictions).name)))
     print(json.dumps(_rounded(asdict(result)), indent=4) if args.json else "\n".join(table(result)))
     return 0
 
@@ -124,10 +125,3 @@ def _rounded(value):
     if isinstance(value, tuple):
         return [_rounded(item) for item in value]
     return float(f"{value:.2f}") if isinstance(value, float) else value
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 import vmrlib
+from vmrlib.data.files import write_text
 from vmrlib.data.model_free import Answers, best_windows, constant_window, random_moment, truths
-from vmrlib.data.stage.export import write_text
 from vmrlib.data.stage.splits import StageConfig, StageSplit, make_split
 from vmrlib.data.stage.world import VERSION
 from vmrlib.features import load_extractor

@@ -32,6 +32,10 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """The exit code: 0 success, 1 an error the user can mend, 2 a wrong call."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal or pipe may not have all characters; in notebooks and tests streams are other objects.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     parser = _Parser(prog="python -m vmrlib", description="Video moment retrieval.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     # Only the command that is asked for is imported: most of them need torch.

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise ValueError(f"{args.predictions} against {args.annotations}: {error}") from error
     if args.json:
-        print(json.dumps(figures, indent=4, ensure_ascii=False))
+        print(json.dumps(figures, indent=4))
     else:
         print("\n".join(_notes(figures) + table(figures)))
     return 0

@@ -15,7 +15,6 @@ import ast
 import csv
 import io
 import json
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from inspect import getsource
 from pathlib import Path
 
 from vmrlib.check import difference, mentions_vmrlib
+from vmrlib.data.files import write_text
 from vmrlib.grade_records import decode, record_checks
 from vmrlib.sandbox import CellError, Sandbox, Stopped, one_line
 
@@ -260,9 +260,7 @@ def write_csv(grades: list[Grade], titles: list[str], path: Path) -> None:
     for grade in grades:
         points = [grade.points.get(title, "") for title in titles]
         writer.writerow([grade.student, grade.notebook, *points, grade.total, grade.remark])
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(table.getvalue(), encoding="utf-8", newline="")
-    os.replace(temporary, path)
+    write_text(path, table.getvalue())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -305,5 +303,5 @@ def run(args: argparse.Namespace) -> int:
     write_csv(grades, titles, args.out)
     if args.json:
         rows = [{**vars(grade), "total": grade.total} for grade in grades]
-        print(json.dumps({"out": str(args.out), "grades": rows}, ensure_ascii=False))
+        print(json.dumps({"out": str(args.out), "grades": rows}))
     return 0

@@ -14,8 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from vmrlib.data.files import write_text
+
 REQUIRED = ("qid", "query", "vid", "duration")
-WINDOWS = "relevant_windows"
+WINDOWS, CLIPS, SALIENCY = "relevant_windows", "relevant_clip_ids", "saliency_scores"
+CLIP = 2  # seconds of a clip that is rated, as in QVHighlights
+SHOWN = 80  # characters of a value in a message
 
 
 class AnnotationError(ValueError):
@@ -63,9 +67,8 @@ def read_jsonl(path: str | os.PathLike, split: str = "") -> list[Query]:
             raise AnnotationError(f"{where}: {problem}")
         query = _query(row, split)
         if query.id in seen:
-            raise AnnotationError(
-                f'{where}: field "qid": {query.id!r} is already used in line {seen[query.id]}'
-            )
+            message = f"{shown(query.id)} is already used in line {seen[query.id]}"
+            raise AnnotationError(f'{where}: field "qid": {message}')
         seen[query.id] = number
         queries.append(query)
     return queries
@@ -73,28 +76,41 @@ def read_jsonl(path: str | os.PathLike, split: str = "") -> list[Query]:
 
 def write_jsonl(path: str | os.PathLike, queries: list[Query]) -> None:
     """Writes one line a query; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(_line(query) for query in queries)  # before any file is touched
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    write_text(path, "".join(_line(query) for query in queries))
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """The text of a UTF-8 file, without a byte order mark; AnnotationError where it is no such text."""
+    """The text of a UTF-8 file, without a byte order mark; AnnotationError names the line that is none."""
+    content = _content(path)
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+        before = content[: error.start]
+        number, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        message = f"not UTF-8 text: {error.reason} at byte {column}"
+        raise AnnotationError(f"{path}, line {number}: {message}") from None
 
 
 def read_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """The lines of a file that are not blank, with their numbers from 1."""
+    """The lines of a file that are not blank, with their numbers from 1; AnnotationError as `read_text`."""
+    for number, line in decoded_lines(path):
+        if isinstance(line, Problem):
+            raise AnnotationError(f"{path}, line {number}: {line}")
+        yield number, line
+
+
+def decoded_lines(path: str | os.PathLike) -> Iterator[tuple[int, str | Problem]]:
+    """The lines that are not blank, numbered from 1; a Problem for each one that is not UTF-8 text."""
     # Not splitlines(), which also cuts at characters that JSON allows inside a text, like U+2028.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield number, line
+    for number, line in enumerate(_content(path).split(b"\n"), start=1):
+        try:
+            text = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"not UTF-8 text: {error.reason} at byte {error.start + 1}"
+            yield number, Problem("", line.decode("utf-8", "replace"), message)
+            continue
+        if text.strip():
+            yield number, text
 
 
 def parse_line(line: str) -> dict | Problem:
@@ -120,7 +136,8 @@ def unique_fields(pairs: list[tuple[str, object]]) -> dict:
     row = dict(pairs)
     if len(row) < len(pairs):
         names = [name for name, _ in pairs]
-        raise AnnotationError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise AnnotationError(f"{shown(twice)} is there twice")
     return row
 
 
@@ -131,33 +148,68 @@ def find_problems(row: dict) -> Iterator[Problem]:
             yield Problem(name, None, " is missing")
     for name in ("query", "vid"):
         if name in row and (not isinstance(row[name], str) or not row[name].strip()):
-            yield Problem(name, row[name], f": expected text, found {row[name]!r}")
+            yield Problem(name, row[name], f": expected text, found {shown(row[name])}")
     qid = row.get("qid", "")
     if not isinstance(qid, str | int) or isinstance(qid, bool):
-        yield Problem("qid", qid, f": expected text or a whole number, found {qid!r}")
+        yield Problem("qid", qid, f": expected text or a whole number, found {shown(qid)}")
     duration = row.get("duration")
     known = is_number(duration) and duration > 0
     if "duration" in row and not known:
-        yield Problem("duration", duration, f": expected seconds above 0, found {duration!r}")
-    if WINDOWS not in row:
-        return
-    windows = row[WINDOWS]
-    if not isinstance(windows, list) or not windows:
-        yield Problem(WINDOWS, windows, f": expected [[start, end], ...], found {windows!r}")
-        return
-    for window in windows:
-        if not (isinstance(window, list) and len(window) == 2 and all(map(is_number, window))):
-            yield Problem(WINDOWS, window, f": expected [start, end], found {window!r}")
-        elif not 0 <= window[0] < window[1]:
-            yield Problem(WINDOWS, window, f": {window!r} does not run forwards from 0")
-        elif known and window[0] >= duration:
-            yield Problem(WINDOWS, window, f": {window!r} starts after the video's {duration} s")
+        yield Problem("duration", duration, f": expected seconds above 0, found {shown(duration)}")
+    if WINDOWS in row:
+        yield from _window_problems(row[WINDOWS], duration if known else sys.float_info.max)
+    if not isinstance(row.get("split", ""), str):
+        yield Problem("split", row["split"], f": expected text, found {shown(row['split'])}")
+    if CLIPS in row and not are_clips(row[CLIPS]):
+        yield Problem(CLIPS, row[CLIPS], f": expected whole numbers from 0, found {shown(row[CLIPS])}")
+    if SALIENCY in row and not are_ratings(row[SALIENCY]):
+        message = f": expected a list of ratings for each clip, found {shown(row[SALIENCY])}"
+        yield Problem(SALIENCY, row[SALIENCY], message)
+
+
+def are_clips(value) -> bool:
+    """True for a list of whole numbers from 0, the numbers of clips of `CLIP` seconds."""
+    return isinstance(value, list) and all(
+        isinstance(clip, int) and not isinstance(clip, bool) and clip >= 0 for clip in value
+    )
+
+
+def are_ratings(value) -> bool:
+    """True for a list that has a list of numbers for each clip, one of each rater."""
+    return isinstance(value, list) and all(
+        isinstance(ratings, list) and ratings and all(map(is_number, ratings)) for ratings in value
+    )
 
 
 def is_number(value) -> bool:
     """True for an int or float that is finite, False for anything else, truth values included."""
     # The comparison is False for NaN and infinity, and for whole numbers that no float can hold.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def shown(value: object) -> str:
+    """The value as a message shows it: cut off where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _content(path: str | os.PathLike) -> bytes:
+    """What is in a file, with a line feed at the end of each line and no byte order mark."""
+    content = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+
+def _window_problems(windows: object, duration: float) -> Iterator[Problem]:
+    if not isinstance(windows, list) or not windows:
+        yield Problem(WINDOWS, windows, f": expected [[start, end], ...], found {shown(windows)}")
+        return
+    for window in windows:
+        if not (isinstance(window, list) and len(window) == 2 and all(map(is_number, window))):
+            yield Problem(WINDOWS, window, f": expected [start, end], found {shown(window)}")
+        elif not 0 <= window[0] < window[1]:
+            yield Problem(WINDOWS, window, f": {shown(window)} does not run forwards from 0")
+        elif window[0] >= duration:
+            yield Problem(WINDOWS, window, f": {shown(window)} starts after the video's {duration} s")
 
 
 def _line(query: Query) -> str:
@@ -177,6 +229,6 @@ def _query(row: dict, split: str) -> Query:
         video_id=row["vid"],
         moments=tuple((float(start), float(end)) for start, end in row.get(WINDOWS, ())),
         duration=float(row["duration"]),
-        split=str(row.get("split", split)),
+        split=row.get("split", split),
         extra={name: value for name, value in row.items() if name not in known},
     )

@@ -14,7 +14,7 @@ from vmrlib.data.datasets import (
     read_split,
 )
 from vmrlib.data.datasets.across import compare
-from vmrlib.data.datasets.published import difference
+from vmrlib.data.datasets.counts import difference
 
 SUMMARY = Path(__file__).with_name("real_summary.json")
 HEADING = ("videos", "queries", "rows in the file", "moments and rows left out")
@@ -25,7 +25,8 @@ def report(datasets: Sequence[str] = tuple(DATASETS), folder: str | Path | None 
 
     `datasets`: dataset -> `splits` (split -> videos, queries, rows, dropped, findings, figures, tallies,
     files, notes) and `across` (finding -> count); datasets that are not there have no entry.
-    `published`: splits with other counts than the published ones, `known` when the public file has them, too.
+    `published`: splits with other counts than the published ones, `known` when the public file has them, too,
+    and `fails` when neither has them and we have read a public file.
     `missing`: files that are not there, with the command that gets them; `problems`: files that are wrong.
     `folder` holds one folder for each dataset (default: where `data_download.sh` puts them).
     """
@@ -45,15 +46,15 @@ def report(datasets: Sequence[str] = tuple(DATASETS), folder: str | Path | None 
                         "command": download_command(error.dataset),
                     }
                 )
-            except (AnnotationError, OSError) as error:
-                found["problems"].append({"dataset": dataset, "split": name, "message": str(error)})
+            except Exception as error:  # a damaged file may fail in any way; the others are still checked
+                found["problems"].append(_problem(dataset, name, error))
         if not splits:
             continue
         try:
             across = compare(dataset, splits, place)
-        except (AnnotationError, OSError) as error:
+        except Exception as error:
             across = {}
-            found["problems"].append({"dataset": dataset, "split": "", "message": str(error)})
+            found["problems"].append(_problem(dataset, "", error))
         found["datasets"][dataset] = {
             "splits": {name: _split(split) for name, split in splits.items()},
             "across": across,
@@ -64,9 +65,9 @@ def report(datasets: Sequence[str] = tuple(DATASETS), folder: str | Path | None 
 
 
 def failures(found: dict, named: Sequence[str] = ()) -> list[str]:
-    """Why the check fails: wrong files, unknown counts, missing files of datasets asked for by name."""
+    """Why the check fails: wrong files, impossible counts, missing files of datasets asked for by name."""
     lines = [problem["message"] for problem in found["problems"]]
-    lines += [one["message"] for one in found["published"] if not one["known"]]
+    lines += [one["message"] for one in found["published"] if one["fails"]]
     lines += [
         f"{one['dataset']} {one['split']}: {one['file']} is not there"
         for one in found["missing"]
@@ -97,8 +98,9 @@ def as_text(found: dict, named: Sequence[str] = ()) -> str:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.epilog = (
-        "exit code 1: a file is wrong, a count is none of the known ones, or a dataset asked for by name is\n"
-        "not whole\nexample: python -m vmrlib data check tacos charades_sta --json"
+        "exit code 1: a file is wrong, a count is none of the known ones (of files that we have read), or a\n"
+        "dataset asked for by name is not whole\n"
+        "example: python -m vmrlib data check tacos charades_sta --json"
     )
     parser.add_argument(
         "datasets",
@@ -131,10 +133,17 @@ def run(args: argparse.Namespace) -> int:
     found = report(tuple(dict.fromkeys(args.datasets)) or tuple(DATASETS))
     reasons = failures(found, args.datasets)
     if args.json:
-        print(json.dumps(found | {"failures": reasons}, ensure_ascii=False, indent=1))
+        print(json.dumps(found | {"failures": reasons}, indent=1))  # ASCII: any terminal can show it
     else:
         print(as_text(found, args.datasets), end="")
     return 1 if reasons else 0
+
+
+def _problem(dataset: str, split: str, error: Exception) -> dict:
+    message = str(error)
+    if not isinstance(error, AnnotationError | OSError):  # nobody foresaw it: there is no file in the message
+        message = f"{dataset} {split}: {type(error).__name__}: {message}"
+    return {"dataset": dataset, "split": split, "message": message}
 
 
 def _split(split: AnnotatedSplit) -> dict:

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +22,7 @@ from vmrlib.data.annotations import (
     read_lines,
     read_text,
 )
+from vmrlib.data.files import write_text
 
 TASKS = ("VCMR", "SVMR", "VR")
 MOST = 100  # rows of a corpus prediction that count
@@ -101,12 +101,7 @@ def read_predictions(path: str | os.PathLike) -> list[Prediction]:
 
 def write_predictions(path: str | os.PathLike, predictions: Iterable[Prediction]) -> None:
     """Writes one line a prediction; the file appears whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(_line(prediction) for prediction in predictions)  # before any file is touched
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    write_text(path, "".join(_line(prediction) for prediction in predictions))
 
 
 def read_corpus_predictions(path: str | os.PathLike) -> CorpusPredictions:

@@ -2,19 +2,21 @@
 
 - MSR-VTT 1k-A (Yu et al. 2018): 1000 videos, one caption each.
 - Paragraphs (Zhang et al. 2018): all sentences of a video joined in the order of the file are one text.
-  ActivityNet Captions is tested on val_1 (4,917 videos), DiDeMo on its test videos. Retrieval papers use
-  lists of 8,392, 1,065 and 1,004 DiDeMo videos; `videos=` takes such a list.
+  ActivityNet Captions is tested on val_1 (4,917 videos), DiDeMo on its 1,004 test videos. Its files name some
+  videos in two ways, with different endings: these are one video, and ids have no ending. Retrieval papers
+  use lists of 8,392, 1,065 and 1,004 DiDeMo videos; `videos=` takes such a list.
 - MSVD and VATEX have many sentences for each video. From text to video every sentence is a query of its own;
   from video to text the score of a video is the best one of its sentences (`groups`).
 
 The released loaders of MSR-VTT, ActivityNet and VATEX take the test as validation set; choose on another one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vmrlib.data.datasets import AnnotatedSplit, read_split
+from vmrlib.data.datasets.didemo import without_ending
 
 
 @dataclass(frozen=True)
@@ -39,17 +41,28 @@ def msrvtt_1k_a(folder: str | Path | None = None) -> RetrievalSet:
 
 def activitynet_paragraphs(split: str = "val_1", folder: str | Path | None = None) -> RetrievalSet:
     """One paragraph for each video of ActivityNet Captions."""
-    return _paragraphs(read_split("activitynet_captions", split, folder), f"ActivityNet paragraphs, {split}")
+    read = read_split("activitynet_captions", split, folder)
+    return _paragraphs(f"ActivityNet paragraphs, {split}", read.sentences, read.videos)
 
 
 def didemo_paragraphs(
     split: str = "test", folder: str | Path | None = None, videos: Collection[str] | None = None
 ) -> RetrievalSet:
-    """One paragraph for each video of DiDeMo, of those in `videos` where it is given."""
+    """One paragraph for each video of DiDeMo, of those in `videos` where it is given.
+
+    Names may have their endings there or not. Raises ValueError for one that the split does not have.
+    """
     read = read_split("didemo", split, folder)
-    if videos is not None and (unknown := set(videos) - set(read.videos)):
-        raise ValueError(f"{len(unknown)} videos are not in DiDeMo {split}, among them {min(unknown)!r}")
-    return _paragraphs(read, f"DiDeMo paragraphs, {split}", videos)
+    sentences = [(without_ending(name), text) for name, text in read.sentences]
+    ids = tuple(dict.fromkeys(map(without_ending, read.videos)))
+    if videos is not None:
+        known = set(ids)
+        chosen = {name if name in known else without_ending(name): name for name in videos}
+        if unknown := chosen.keys() - known:
+            name = min(chosen[video] for video in unknown)
+            raise ValueError(f"{len(unknown)} videos are not in DiDeMo {split}, among them {name!r}")
+        ids = tuple(video for video in ids if video in chosen)
+    return _paragraphs(f"DiDeMo paragraphs, {split}", sentences, ids)
 
 
 def multi_sentence(dataset: str, split: str = "test", folder: str | Path | None = None) -> RetrievalSet:
@@ -59,14 +72,12 @@ def multi_sentence(dataset: str, split: str = "test", folder: str | Path | None 
     return _of_sentences(read_split(dataset, split, folder), f"{dataset} {split}, all sentences")
 
 
-def _paragraphs(split: AnnotatedSplit, name: str, videos: Collection[str] | None = None) -> RetrievalSet:
-    sentences: dict[str, list[str]] = {
-        video: [] for video in split.videos if videos is None or video in videos
-    }
-    for video, text in split.sentences:  # also those whose moment was left out
-        if video in sentences:
-            sentences[video].append(text)
-    texts = [(video, " ".join(parts)) for video, parts in sentences.items() if parts]
+def _paragraphs(name: str, sentences: Iterable[tuple[str, str]], videos: tuple[str, ...]) -> RetrievalSet:
+    parts_of: dict[str, list[str]] = {video: [] for video in videos}
+    for video, text in sentences:  # also those whose moment was left out
+        if video in parts_of:
+            parts_of[video].append(text)
+    texts = [(video, " ".join(parts)) for video, parts in parts_of.items() if parts]
     return _numbered(name, texts, tuple(video for video, _ in texts))
 
 

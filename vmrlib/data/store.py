@@ -13,7 +13,6 @@ dataset, the metadata of the extractor, and seconds per clip and duration of eac
 
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -26,6 +25,8 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from vmrlib.data.files import write_bytes, write_text
 
 INDEX = "index.json"
 FORMAT = 1
@@ -116,7 +117,7 @@ class FeatureStore(Mapping):
             return store
         (path / "videos").mkdir(parents=True, exist_ok=True)
         index = {"format": FORMAT, "dataset": dataset, "metadata": dict(metadata), "files": {}}
-        _write(path / INDEX, json.dumps(index, indent=1).encode())
+        write_text(path / INDEX, json.dumps(index, indent=1))
         return cls(path)
 
     def __len__(self) -> int:
@@ -253,7 +254,7 @@ class FeatureStore(Mapping):
             entry = asdict(self._entries[video])
             files[entry.pop("file")]["videos"][video] = entry
         index = {"format": FORMAT, "dataset": self.dataset, "metadata": self.metadata, "files": files}
-        _write(self.path / INDEX, json.dumps(index, indent=1).encode())
+        write_text(self.path / INDEX, json.dumps(index, indent=1))
 
     def _write_data(self, file: str, videos: dict[str, Features]) -> None:
         entries = {
@@ -273,7 +274,7 @@ class FeatureStore(Mapping):
             tensors[f"{video}/values"] = item.values.detach().cpu().contiguous()
             tensors[f"{video}/times"] = item.times.detach().cpu().double().contiguous()
         data = save(tensors, metadata={"vmrlib": json.dumps(header)})
-        _write(self.path / file, data)
+        write_bytes(self.path / file, data)
         self._files[file] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         self._entries |= entries
 
@@ -328,16 +329,6 @@ def compare_features(first: Features, second: Features, most_clips: int = 5) -> 
     centred = a - a.mean(0)
     scale = (centred * (b - b.mean(0))).sum(0) / centred.square().sum(0).clamp(min=1e-12)
     return FeatureComparison(cosine(0.0), scale, b.mean(0) - scale * a.mean(0), best)
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vmrlib.data import annotations_folder, data_folder, model_free
+from vmrlib.data import data_folder, model_free
 from vmrlib.data.annotations import Query
 from vmrlib.data.datasets import AnnotatedSplit, MissingFile, read_split
+from vmrlib.data.datasets.files import look_for
+from vmrlib.data.files import write_text
 from vmrlib.data.summary_results import (
     LOGS,
     MODELS,
@@ -69,12 +71,7 @@ def read_summary() -> dict:
 
 def write_summary(path: str | os.PathLike) -> None:
     """Writes the summary of the files that are here; the file appears whole or not at all."""
-    path = Path(path)
-    text = as_text(build_summary())  # before any file is touched
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+    write_text(path, as_text(build_summary()))
 
 
 def build_summary() -> dict:
@@ -295,8 +292,9 @@ def hashes(splits: Mapping[str, Mapping[str, AnnotatedSplit]], results: Path, lo
     paths = {f"qvhighlights/{file}": results / file for file in MODELS.values()}
     paths |= {f"training_logs/{file}": logs / file for file in LOGS.values()}
     for dataset, own in splits.items():
-        folder = annotations_folder(dataset)
-        paths |= {f"{dataset}/{file}": folder / file for split in own.values() for file in split.files}
+        for file in dict.fromkeys(file for split in own.values() for file in split.files):
+            if path := look_for(dataset, None, file):
+                paths[f"{dataset}/{file}"] = path
     return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for name, path in sorted(paths.items())

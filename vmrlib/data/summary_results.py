@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from vmrlib.data import model_free
-from vmrlib.data.annotations import Query
+from vmrlib.data.annotations import CLIP, Query
 from vmrlib.data.predictions import Prediction, match, read_predictions
 from vmrlib.metrics.bootstrap import bootstrap_intervals
 from vmrlib.metrics.overlap import area_iou
@@ -39,7 +39,6 @@ LOGS = {  # released logs: one line or table an evaluation
 }
 STRETCHES = (0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 WINDOW_COUNTS = {"1": (1, 1), "2": (2, 2), "3 to 5": (3, 5), "6 and more": (6, 99)}
-CLIP = 2  # seconds: the windows of QVHighlights begin and end at multiples
 EPSILON = 1e-9
 
 

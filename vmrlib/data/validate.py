@@ -14,19 +14,23 @@ from pathlib import Path
 import av
 
 from vmrlib.data.annotations import (
+    CLIP,
+    CLIPS,
+    SALIENCY,
+    SHOWN,
     WINDOWS,
     Problem,
+    are_clips,
+    are_ratings,
+    decoded_lines,
     find_problems,
     is_number,
     parse_line,
-    read_lines,
+    shown,
 )
 
-CLIPS, SALIENCY = "relevant_clip_ids", "saliency_scores"
-CLIP = 2  # seconds, as in QVHighlights
 SUFFIXES = (".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv")
 TOLERANCE = 1.0  # seconds that a video may be longer or shorter than its `duration`
-SHOWN = 80  # characters of a value in a message
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,12 @@ def validate(path: str | Path, videos: str | Path | None = None) -> tuple[list[F
     """Everything found in a JSONL file, in the order of its lines, and the number of queries.
 
     `videos` is a folder in which every video must be, as VID or VID with the suffix of a video; what a video
-    says of its length is compared with `duration`. Raises OSError when the file or the folder is not there,
-    and AnnotationError when the file is no text.
+    says of its length is compared with `duration`. Raises OSError when the file or the folder is not there.
     """
     rows: dict[int, dict] = {}
     found: list[Finding] = []
-    for number, line in read_lines(path):
-        row = parse_line(line)
+    for number, line in decoded_lines(path):
+        row = line if isinstance(line, Problem) else parse_line(line)
         if isinstance(row, Problem):
             found.append(Finding("error", number, "", row.value, row.message))
             continue
@@ -91,9 +94,9 @@ def run(args: argparse.Namespace) -> int:
     found, queries = validate(args.file, args.videos)
     errors = sum(one.level == "error" for one in found)
     if args.json:
-        findings = [vars(one) | {"value": _short(one.value)} for one in found]
+        findings = [vars(one) | {"value": _as_json(one.value)} for one in found]
         about = {"file": args.file, "queries": queries, "errors": errors, "warnings": len(found) - errors}
-        print(json.dumps(about | {"findings": findings}, ensure_ascii=False, indent=1))
+        print(json.dumps(about | {"findings": findings}, indent=1))  # ASCII: any terminal can show it
     else:
         for one in found:
             print(as_line(args.file, one))
@@ -107,11 +110,9 @@ def _line(number: int, row: dict) -> Iterator[Finding]:
         yield Finding(
             "error", number, problem.field, problem.value, problem.message.removeprefix(":").strip()
         )
-    if "split" in row and not isinstance(row["split"], str):
-        yield Finding("error", number, "split", row["split"], f"expected text, found {_short(row['split'])}")
     text = row.get("query")
     if isinstance(text, str) and text.strip() and " ".join(text.split()) != text:
-        yield Finding("warning", number, "query", text, f"blanks outside or several inside: {_short(text)}")
+        yield Finding("warning", number, "query", text, f"blanks outside or several inside: {shown(text)}")
     duration = row.get("duration")
     known = is_number(duration) and duration > 0
     if known:
@@ -138,34 +139,18 @@ def _window_warnings(number: int, row: dict, duration: float) -> Iterator[Findin
 
 
 def _saliency(number: int, row: dict, duration: float | None) -> Iterator[Finding]:
-    """The optional fields of highlights: clips of 2 s, and a rating of each of them by each rater."""
+    """What is suspicious in the optional fields of highlights: clips, and ratings of each of them."""
     clips, scores = row.get(CLIPS), row.get(SALIENCY)
-    right = {}
-    if CLIPS in row:
-        whole = isinstance(clips, list) and all(
-            isinstance(clip, int) and not isinstance(clip, bool) and clip >= 0 for clip in clips
-        )
-        right[CLIPS] = whole
-        if not whole:
-            message = f"expected whole numbers from 0, found {_short(clips)}"
-            yield Finding("error", number, CLIPS, clips, message)
-        elif duration is not None and clips and max(clips) * CLIP >= duration:
-            message = f"clip {max(clips)} starts after the video's {duration} s (clips are {CLIP} s)"
-            yield Finding("warning", number, CLIPS, max(clips), message)
-    if SALIENCY in row:
-        right[SALIENCY] = isinstance(scores, list) and all(
-            isinstance(ratings, list) and ratings and all(map(is_number, ratings)) for ratings in scores
-        )
-        if not right[SALIENCY]:
-            message = f"expected a list of ratings for each clip, found {_short(scores)}"
-            yield Finding("error", number, SALIENCY, scores, message)
-        elif CLIPS not in row:
-            yield Finding(
-                "warning", number, SALIENCY, len(scores), f'of {len(scores)} clips, but no "{CLIPS}"'
-            )
-    if right.get(CLIPS) and right.get(SALIENCY) and len(clips) != len(scores):
-        message = f"of {len(scores)} clips, but {CLIPS} has {len(clips)}"
-        yield Finding("warning", number, SALIENCY, len(scores), message)
+    if are_clips(clips) and clips and duration is not None and max(clips) * CLIP >= duration:
+        message = f"clip {shown(max(clips))} starts after the video's {duration} s (clips are {CLIP} s)"
+        yield Finding("warning", number, CLIPS, max(clips), message)
+    if not are_ratings(scores):
+        return
+    message = f"of {len(scores)} clips, but "
+    if CLIPS not in row:
+        yield Finding("warning", number, SALIENCY, len(scores), message + f'no "{CLIPS}"')
+    elif are_clips(clips) and len(clips) != len(scores):
+        yield Finding("warning", number, SALIENCY, len(scores), message + f"{CLIPS} has {len(clips)}")
 
 
 def _repetitions(rows: dict[int, dict]) -> Iterator[Finding]:
@@ -178,14 +163,14 @@ def _repetitions(rows: dict[int, dict]) -> Iterator[Finding]:
         if isinstance(qid, str | int) and not isinstance(qid, bool):
             first = ids.setdefault(str(qid), number)
             if first != number:
-                message = f"{str(qid)!r} is already used in line {first}"
+                message = f"{shown(str(qid))} is already used in line {first}"
                 yield Finding("error", number, "qid", qid, message)
         if not isinstance(video, str):
             continue
         if isinstance(text, str):
             first = texts.setdefault((video, " ".join(text.lower().split())), number)
             if first != number:
-                message = f"the same query of the same video as in line {first}: {_short(text)}"
+                message = f"the same query of the same video as in line {first}: {shown(text)}"
                 yield Finding("warning", number, "query", text, message)
         if is_number(duration):
             told, first = durations.setdefault(video, (duration, number))
@@ -195,11 +180,17 @@ def _repetitions(rows: dict[int, dict]) -> Iterator[Finding]:
 
 
 def _blind(rows: dict[int, dict]) -> Iterator[Finding]:
-    """Lines without windows among lines that have them: most likely the field is forgotten or misspelt."""
-    blind = [number for number, row in rows.items() if WINDOWS not in row]
-    if len(blind) < len(rows):
-        for number in blind:
-            yield Finding("warning", number, WINDOWS, None, "missing, though other lines have it")
+    """Lines without windows in a split with windows: most likely the field is forgotten or misspelt."""
+    told = {_split(row) for row in rows.values() if WINDOWS in row}
+    for number, row in rows.items():
+        if WINDOWS not in row and _split(row) in told:
+            which = f"of split {shown(_split(row))} " if _split(row) else ""
+            yield Finding("warning", number, WINDOWS, None, f"missing, though other lines {which}have it")
+
+
+def _split(row: dict) -> str:
+    split = row.get("split", "")
+    return split if isinstance(split, str) else ""
 
 
 def _videos(rows: dict[int, dict], folder: Path) -> Iterator[Finding]:
@@ -215,7 +206,7 @@ def _videos(rows: dict[int, dict], folder: Path) -> Iterator[Finding]:
             continue
         seen.add(video)
         if video not in by_id:
-            yield Finding("error", number, "vid", video, f"no video {video!r} in {folder}")
+            yield Finding("error", number, "vid", video, f"no video {shown(video)} in {folder}")
             continue
         seconds = _seconds(by_id[video])
         if seconds is None:
@@ -236,6 +227,9 @@ def _seconds(path: Path) -> float | None:
         return None
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+def _as_json(value: object) -> object:
+    """The value itself where it is short, else the beginning of its text."""
+    try:
+        return value if len(json.dumps(value, allow_nan=False)) <= SHOWN else shown(value)
+    except ValueError:  # NaN and infinity, which JSON does not have
+        return shown(value)

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from vmrlib.data.files import write_text
 from vmrlib.data.stage.captions import static_caption, vocabulary
 from vmrlib.data.stage.render import render
 from vmrlib.data.stage.script import Choice, Plan, write_script
@@ -195,9 +196,7 @@ def save(out: Path, clip: Clip, rows: list[dict], measured: dict, losses: list[f
         ],
     }
     text = json.dumps(manifest(rows, measured, training), separators=(",", ":"))
-    temporary = out / "manifest.json.part"
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, out / "manifest.json")
+    write_text(out / "manifest.json", text + "\n")
 
 
 def main() -> None:

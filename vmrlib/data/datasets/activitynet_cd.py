@@ -8,8 +8,8 @@ the published 10,984 videos and 51,415 queries; the order of videos may differ f
 
 from pathlib import Path
 
-from vmrlib.data.datasets.files import beside, dataset_folder, find_file, load_json
-from vmrlib.data.datasets.sentences import FAMILIES, read, read_rows
+from vmrlib.data.datasets.files import beside, find_file, load_json, look_for
+from vmrlib.data.datasets.sentences import FORMS, read, read_rows
 from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
 
 DERIVED = "derived: what val, test_iid and test_ood leave of ActivityNet Captions (no anet_train.json)"
@@ -17,8 +17,8 @@ DERIVED = "derived: what val, test_iid and test_ood leave of ActivityNet Caption
 
 def read_activitynet_cd(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit:
     """The split as its file has it; train derived where the authors' file is not there."""
-    (name,) = FAMILIES[dataset].files[split]
-    if split == "train" and not (dataset_folder(dataset, folder) / name).is_file():
+    (name,) = FORMS[dataset].files[split]
+    if split == "train" and look_for(dataset, folder, name) is None:
         return derive_train(dataset, folder)
     return read(dataset, split, folder)
 
@@ -26,11 +26,11 @@ def read_activitynet_cd(dataset: str, split: str, folder: Path | None) -> Annota
 def derive_train(dataset: str, folder: Path | None) -> AnnotatedSplit:
     """The training split as the complement of the others; the ids count through all files of a video."""
     taken, paths = set(), []
-    for other, names in FAMILIES[dataset].files.items():
+    for other, names in FORMS[dataset].files.items():
         if other != "train":
             paths.append(find_file(dataset, folder, *names))
             taken |= load_json(paths[-1]).keys()
-    original, rows_of = FAMILIES["activitynet_captions"], {}
+    original, rows_of = FORMS["activitynet_captions"], {}
     for names in original.files.values():
         paths.append(find_file("activitynet_captions", beside("activitynet_captions", folder), *names))
         left = {video: record for video, record in load_json(paths[-1]).items() if video not in taken}

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from vmrlib.data.annotations import AnnotationError, read_lines
+from vmrlib.data.annotations import AnnotationError, read_lines, shown
 from vmrlib.data.datasets.files import find_file, load_table, wrong
 from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
 
@@ -24,7 +24,7 @@ def read_charades_sta(dataset: str, split: str, folder: Path | None) -> Annotate
         place = f"line {number}"
         head, cut, text = line.rstrip("\r").partition("##")
         if not cut or len(head.split()) != 3:
-            raise AnnotationError(f"{path}, {place}: expected VIDEO START END##sentence, found {line!r}")
+            raise AnnotationError(f"{path}, {place}: expected VIDEO START END##sentence, found {shown(line)}")
         video, *times = head.split()
         start, end = (
             _number(value, name, path, place) for name, value in zip(("start", "end"), times, strict=True)

@@ -4,7 +4,8 @@ Times are indices of segments of 5 s, [first, last], one pair an annotator. The 
 different choices in seconds, the one most annotators agree on first. The file does not say how long a video
 is: the last of its 5 or 6 segments may be shorter than 5 s. `duration` is 5 s for each segment, an upper
 bound, and nothing is clipped. `extra` keeps `times`, `num_segments` and `annotation_id`, which is the query's
-id.
+id. Some videos have two names in a file, with different endings (`A.mov` and `A.mp4`): they are counted, and
+each query keeps the name of its row.
 """
 
 from collections import Counter
@@ -15,6 +16,8 @@ from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
 
 SEGMENT = 5.0  # seconds
 LAST = 5  # index of the last segment a video can have
+MOST = 10_000  # segments: half a day
+TWO_NAMES = "videos under two names"  # names beyond the first one of a video
 
 
 def read_didemo(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit:
@@ -29,8 +32,8 @@ def read_didemo(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit
         identity = get(record, "annotation_id", (int, str), path, place)
         video, text = get(record, "video", str, path, place), get(record, "description", str, path, place)
         segments = get(record, "num_segments", int, path, place)
-        if segments < 1:
-            raise wrong(path, place, "num_segments", segments, "a number above 0")
+        if not 0 < segments <= MOST:
+            raise wrong(path, place, "num_segments", segments, f"a number above 0 and up to {MOST}")
         times = [_times(pair, path, place) for pair in get(record, "times", list, path, place)]
         if not times:
             raise wrong(path, place, "times", [], "a pair for each annotator")
@@ -46,6 +49,8 @@ def read_didemo(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit
         rows.append(
             Row(path, place, str(identity), text, video, by_agreement(times), SEGMENT * segments, extra)
         )
+    names = {row.video_id for row in rows}
+    findings[TWO_NAMES] = len(names) - len(set(map(without_ending, names)))
     notes = ["durations are upper bounds: 5 s for each segment"]
     return assemble(dataset, split, rows, [path], clip=False, findings=findings, tallies=tallies, notes=notes)
 
@@ -55,11 +60,16 @@ def by_agreement(times: list[tuple[int, int]]) -> tuple[tuple[float, float], ...
     return tuple((SEGMENT * first, SEGMENT * (last + 1)) for (first, last), _ in Counter(times).most_common())
 
 
+def without_ending(name: str) -> str:
+    """The video that a name stands for, whatever its ending."""
+    return name.rpartition(".")[0] or name
+
+
 def _times(pair, path: Path, place: str) -> tuple[int, int]:
     if not (
         isinstance(pair, list)
         and len(pair) == 2
-        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in pair)
+        and all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n <= MOST for n in pair)
     ):
         raise wrong(path, place, "times", pair, "[first segment, last segment]")
     return pair[0], pair[1]

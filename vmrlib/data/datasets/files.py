@@ -1,11 +1,12 @@
 """Annotation files and their fields, with errors that name file, line or video, field and value."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from vmrlib.data import annotations_folder
+from vmrlib.data import annotations_folder, annotations_folders
 from vmrlib.data.annotations import (
     AnnotationError,
     Problem,
@@ -13,6 +14,7 @@ from vmrlib.data.annotations import (
     parse_line,
     read_lines,
     read_text,
+    shown,
     unique_fields,
 )
 
@@ -39,11 +41,6 @@ def download_command(dataset: str) -> str:
     return f"bash data_download.sh {dataset}"
 
 
-def dataset_folder(dataset: str, folder: str | Path | None) -> Path:
-    """The folder given, or where the annotations of the dataset are by default."""
-    return annotations_folder(dataset) if folder is None else Path(folder)
-
-
 def beside(dataset: str, folder: str | Path | None) -> Path | None:
     """The folder of another dataset: beside the one given, or None for the default."""
     return None if folder is None else Path(folder).parent / dataset
@@ -51,11 +48,18 @@ def beside(dataset: str, folder: str | Path | None) -> Path | None:
 
 def find_file(dataset: str, folder: str | Path | None, *names: str) -> Path:
     """The first of the names that is there; MissingFile when none is."""
-    folder = dataset_folder(dataset, folder)
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise MissingFile(dataset, folder, *names)
+    if path := look_for(dataset, folder, *names):
+        return path
+    raise MissingFile(dataset, annotations_folder(dataset) if folder is None else Path(folder), *names)
+
+
+def look_for(dataset: str, folder: str | Path | None, *names: str) -> Path | None:
+    """The first of the names that is there, or None: in the folder given, or else where data may be."""
+    for place in annotations_folders(dataset) if folder is None else [Path(folder)]:
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    return None
 
 
 def load_json(path: Path, kind: type = dict):
@@ -63,7 +67,8 @@ def load_json(path: Path, kind: type = dict):
     try:
         content = json.loads(read_text(path), object_pairs_hook=unique_fields)
     except json.JSONDecodeError as error:
-        raise AnnotationError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from None
+        message = f"not JSON: {error.msg} at column {error.colno}"
+        raise AnnotationError(f"{path}, line {error.lineno}: {message}") from None
     except AnnotationError as error:
         message = str(error)
         raise AnnotationError(message if str(path) in message else f"{path}: {message}") from None
@@ -86,16 +91,24 @@ def load_lines(path: Path) -> Iterator[tuple[str, dict]]:
 
 def load_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """The place and the row of every line of a CSV file with at least these columns."""
-    reader = csv.DictReader(read_text(path).splitlines(keepends=True))
-    for name in columns:
-        if name not in (reader.fieldnames or ()):
-            raise AnnotationError(f'{path}, line 1: column "{name}" is missing in {reader.fieldnames}')
-    for row in reader:
-        place = f"line {reader.line_num}"
+    # strict: a quote that is never closed would else swallow the rest of the table
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    first = 1  # line of the row that is read
+    try:
         for name in columns:
-            if row[name] is None:
-                raise AnnotationError(f'{path}, {place}: column "{name}" is missing')
-        yield place, row
+            if name not in (reader.fieldnames or ()):
+                message = f'column "{name}" is missing in {shown(reader.fieldnames)}'
+                raise AnnotationError(f"{path}, line 1: {message}")
+        first = reader.line_num + 1
+        for row in reader:
+            place = f"line {reader.line_num}"
+            for name in columns:
+                if row[name] is None:
+                    raise AnnotationError(f'{path}, {place}: column "{name}" is missing')
+            yield place, row
+            first = reader.line_num + 1
+    except csv.Error as error:
+        raise AnnotationError(f"{path}, line {first}: not CSV: {error}") from None
 
 
 def load_ids(path: Path) -> list[str]:
@@ -133,4 +146,4 @@ def get_pair(value, name: str, path: Path, place: str) -> tuple[float, float]:
 
 def wrong(path: Path, place: str, name: str, value, wanted: str) -> AnnotationError:
     """The error of a field with a wrong value."""
-    return AnnotationError(f'{path}, {place}: field "{name}": expected {wanted}, found {value!r}')
+    return AnnotationError(f'{path}, {place}: field "{name}": expected {wanted}, found {shown(value)}')

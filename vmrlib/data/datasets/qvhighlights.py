@@ -8,11 +8,12 @@ is blind; `test_with_gt` is the same test set with the moments that were release
 The id of a query is its `qid`.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from vmrlib.data.annotations import WINDOWS
+from vmrlib.data.annotations import CLIP, CLIPS, SALIENCY, WINDOWS, is_number
 from vmrlib.data.datasets.files import find_file, get, get_pair, get_seconds, load_lines, wrong
 from vmrlib.data.datasets.findings import count_texts, summary
 from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
@@ -23,9 +24,8 @@ FILES = {
     "test": "highlight_test_release.jsonl",
     "test_with_gt": "highlight_test_with_gt.jsonl",
 }
-CLIP = 2  # seconds
 RATERS, BEST = 3, 4
-LABELS = ("relevant_clip_ids", "saliency_scores")
+LABELS = (CLIPS, SALIENCY)
 
 
 def read_qvhighlights(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit:
@@ -59,9 +59,11 @@ def read_qvhighlights(dataset: str, split: str, folder: Path | None) -> Annotate
 def youtube_span(video_id: str) -> tuple[str, float, float]:
     """YouTube id, start and end in seconds of an id YOUTUBE_START_END; ValueError where it is none."""
     parts = video_id.rsplit("_", 2)
-    if len(parts) != 3 or not parts[0]:
-        raise ValueError(f"{video_id!r} is not YOUTUBE_START_END")
-    return parts[0], float(parts[1]), float(parts[2])
+    if len(parts) == 3 and parts[0]:
+        start, end = float(parts[1]), float(parts[2])
+        if 0 <= start < end < math.inf:
+            return parts[0], start, end
+    raise ValueError(f"{video_id!r} is not YOUTUBE_START_END")
 
 
 def _row(path: Path, place: str, record: dict) -> Row:
@@ -74,19 +76,18 @@ def _row(path: Path, place: str, record: dict) -> Row:
         raise wrong(path, place, "vid", video, "YOUTUBE_START_END") from None
     windows = get(record, WINDOWS, list, path, place) if WINDOWS in record else []
     extra = {"youtube_id": youtube} | {name: record[name] for name in LABELS if name in record}
-    if extra.keys() >= set(LABELS):
-        _check_labels(path, place, record)
+    _check_labels(path, place, record)
     moments = tuple(get_pair(window, WINDOWS, path, place) for window in windows)
     return Row(path, f"{place}, video {video!r}", str(identity), text, video, moments, duration, extra)
 
 
 def _check_labels(path: Path, place: str, record: dict) -> None:
-    for clip in get(record, LABELS[0], list, path, place):
-        if not isinstance(clip, int) or isinstance(clip, bool):
-            raise wrong(path, place, LABELS[0], clip, "whole numbers")
-    for scores in get(record, LABELS[1], list, path, place):
+    for clip in get(record, CLIPS, list, path, place) if CLIPS in record else ():
+        if not isinstance(clip, int) or not is_number(clip * CLIP + CLIP) or isinstance(clip, bool):
+            raise wrong(path, place, CLIPS, clip, "whole numbers")
+    for scores in get(record, SALIENCY, list, path, place) if SALIENCY in record else ():
         if not isinstance(scores, list) or not set(map(type, scores)) <= {int, float}:
-            raise wrong(path, place, LABELS[1], scores, "a list of ratings")
+            raise wrong(path, place, SALIENCY, scores, "a list of ratings")
 
 
 def _oddities(row: Row, record: dict) -> dict[str, int]:
@@ -102,7 +103,7 @@ def _oddities(row: Row, record: dict) -> dict[str, int]:
     if WINDOWS in record:
         found["queries without moments"] = int(not row.moments)
     if row.extra.keys() >= set(LABELS):
-        clips, saliency = row.extra[LABELS[0]], row.extra[LABELS[1]]
+        clips, saliency = row.extra[CLIPS], row.extra[SALIENCY]
         found["saliency of another number of clips"] = int(len(clips) != len(saliency))
         found["moments that are not the relevant clips"] = int(list(row.moments) != moments_of(clips))
         found["clips past the video"] = sum(clip * CLIP >= row.duration for clip in clips)

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vmrlib.data.annotations import is_number
 from vmrlib.data.datasets.files import find_file, get, get_pair, get_seconds, load_json, wrong
 from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
 
@@ -26,7 +27,7 @@ NOVEL = ("novels", "news")  # one entry a sentence
 
 
 @dataclass(frozen=True)
-class Family:
+class Form:
     """The files of a dataset (split -> names, the first that exists is read) and how they write time."""
 
     files: dict[str, tuple[str, ...]]
@@ -35,7 +36,7 @@ class Family:
     tallied: tuple[str, ...] = ()
 
 
-def _cg(*splits: str) -> dict[str, tuple[str, ...]]:
+def _plain(*splits: str) -> dict[str, tuple[str, ...]]:
     return {split: (f"{split}.json",) for split in splits}
 
 
@@ -43,39 +44,42 @@ def _cd(prefix: str) -> dict[str, tuple[str, ...]]:
     return {split: (f"{prefix}_{split}.json",) for split in ("train", "val", "test_iid", "test_ood")}
 
 
-FAMILIES = {
-    "tacos": Family(_cg("train", "val", "test"), "num_frames", in_frames=True, tallied=("fps",)),
+FORMS = {
+    "tacos": Form(_plain("train", "val", "test"), "num_frames", in_frames=True, tallied=("fps",)),
     # 2D-TAN renamed the official val_1.json and val_2.json
-    "activitynet_captions": Family(
+    "activitynet_captions": Form(
         {
             "train": ("train.json",),
             "val_1": ("val.json", "val_1.json"),
             "val_2": ("test.json", "val_2.json"),
         }
     ),
-    "activitynet_cd": Family(_cd("anet")),
-    "activitynet_cg": Family(_cg("train", "test_trivial", "novel_composition", "novel_word")),
-    "charades_cd": Family(_cd("charades"), "video_duration", tallied=("video_fps", "decode_fps")),
-    "charades_cg": Family(_cg("train", "test_trivial", "novel_composition", "novel_word")),
+    "activitynet_cd": Form(_cd("anet")),
+    "activitynet_cg": Form(_plain("train", "test_trivial", "novel_composition", "novel_word")),
+    "charades_cd": Form(_cd("charades"), "video_duration", tallied=("video_fps", "decode_fps")),
+    "charades_cg": Form(_plain("train", "test_trivial", "novel_composition", "novel_word")),
 }
 
 
 def read(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit:
     """The split as its file has it."""
-    family = FAMILIES[dataset]
-    path = find_file(dataset, folder, *family.files[split])
+    form = FORMS[dataset]
+    path = find_file(dataset, folder, *form.files[split])
     content = load_json(path)
     tallies = {"fields": Counter(name for record in content.values() for name in _names(record))}
-    rows = list(read_rows(path, content, family))
-    for name in family.tallied:
+    rows = list(read_rows(path, content, form))
+    for name in form.tallied:
+        for video, record in content.items():
+            if name in record and not is_number(record[name]):
+                raise wrong(path, f"video {video!r}", name, record[name], "a number")
         tallies[name] = Counter(record.get(name) for record in content.values())
     findings = {}
-    if family.in_frames:
+    if form.in_frames:
         findings["video ids that end in .avi"] = sum(video.endswith(".avi") for video in content)
     return assemble(dataset, split, rows, [path], videos=content, findings=findings, tallies=tallies)
 
 
-def read_rows(path: Path, content: dict, family: Family) -> Iterator[Row]:
+def read_rows(path: Path, content: dict, form: Form) -> Iterator[Row]:
     """The rows of a file of this form, in its order."""
     for video, record in content.items():
         place = f"video {video!r}"
@@ -85,8 +89,10 @@ def read_rows(path: Path, content: dict, family: Family) -> Iterator[Row]:
             get(record, "timestamps", list, path, place),
             get(record, "sentences", list, path, place),
         )
-        rate = get_seconds(record, "fps", path, place) if family.in_frames else 1.0
-        duration = get_seconds(record, family.duration, path, place) / rate
+        rate = get_seconds(record, "fps", path, place) if form.in_frames else 1.0
+        duration = get_seconds(record, form.duration, path, place) / rate
+        if not is_number(duration):
+            raise wrong(path, place, "fps", rate, f"a rate that makes {form.duration} a time")
         novel = {name: get(record, name, list, path, place) for name in NOVEL if name in record}
         for name, values in {"sentences": texts, **novel}.items():
             if len(values) != len(times):
@@ -95,10 +101,12 @@ def read_rows(path: Path, content: dict, family: Family) -> Iterator[Row]:
         for index, (pair, text) in enumerate(zip(times, texts, strict=True)):
             here = f"{place}, row {index}"
             start, end = get_pair(pair, "timestamps", path, here)
+            if not (is_number(start / rate) and is_number(end / rate)):
+                raise wrong(path, here, "timestamps", pair, f"frames at {rate} per second")
             if not isinstance(text, str):
                 raise wrong(path, here, "sentences", text, "text")
             extra = {name: values[index] for name, values in novel.items()}
-            moment = (start / rate, end / rate) if family.in_frames else (start, end)
+            moment = (start / rate, end / rate) if form.in_frames else (start, end)
             yield Row(path, here, f"{video}#{index}", text, video, (moment,), duration, extra)
 
 

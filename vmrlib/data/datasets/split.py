@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from vmrlib.data.annotations import AnnotationError, Query
+from vmrlib.data.annotations import AnnotationError, Query, shown
 from vmrlib.data.datasets.findings import BLANKS, describe
 
 INNER_BLANKS = re.compile(r"[ \t\r\n]{2,}|[\t\r\n]")
@@ -55,7 +55,8 @@ class AnnotatedSplit:
 
     rows: queries in the files; those without a moment left are not in `queries` (`rows - len(queries)`)
     dropped: every moment that was left out, and every row without text
-    findings: anomaly -> how often; moments are counted before they are clipped
+    findings: anomaly -> how often; moments are counted before they are clipped, videos that nobody asks
+        about after that
     figures: "video duration", "moment length" (seconds) and "words" -> min, median, mean, max
     tallies: a field -> each of its values -> how often
     videos: ids in the order of the files, also of videos without queries
@@ -105,7 +106,7 @@ def assemble(
     for row in rows:
         first = places.setdefault(row.id, row)
         if first is not row:
-            message = f"id {row.id!r} is already used in {first.path.name}, {first.place}"
+            message = f"id {shown(row.id)} is already used in {first.path.name}, {first.place}"
             raise AnnotationError(f"{row.path}, {row.place}: {message}")
         text = clean_text(row.text)
         if not text:
@@ -123,7 +124,11 @@ def assemble(
             queries.append(
                 Query(row.id, text, row.video_id, tuple(kept), float(row.duration), split, dict(row.extra))
             )
+    videos = tuple(dict.fromkeys(row.video_id for row in rows) if videos is None else videos)
     general = describe(rows)
+    if any(row.video_id for row in rows):  # not in a list of videos only, nor in a blind test of a corpus
+        asked = {query.video_id for query in queries}
+        general.findings["videos without queries"] = sum(video not in asked for video in videos)
     return AnnotatedSplit(
         dataset=dataset,
         split=split,
@@ -133,7 +138,7 @@ def assemble(
         findings=general.findings | dict(findings or {}),
         figures=general.figures,
         tallies={name: _most_common_first(counts) for name, counts in (tallies or {}).items()},
-        videos=tuple(dict.fromkeys(row.video_id for row in rows) if videos is None else videos),
+        videos=videos,
         sentences=tuple(sentences),
         files=tuple(path.name for path in files),
         notes=tuple(notes),

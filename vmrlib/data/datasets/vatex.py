@@ -14,11 +14,11 @@ from pathlib import Path
 from vmrlib.data.annotations import AnnotationError
 from vmrlib.data.datasets.files import (
     MissingFile,
-    dataset_folder,
     find_file,
     get,
     load_ids,
     load_json,
+    look_for,
     wrong,
 )
 from vmrlib.data.datasets.split import AnnotatedSplit, Row, assemble
@@ -33,18 +33,19 @@ REFERENCE = "ref_captions.json"
 
 def read_vatex(dataset: str, split: str, folder: Path | None) -> AnnotatedSplit:
     """The split as its list has it, or the official file of that name."""
-    there = dataset_folder(dataset, folder)
-    listing = there / f"{split}_list.txt"
-    if not listing.is_file():
+    name = f"{split}_list.txt"
+    listing = look_for(dataset, folder, name)
+    if listing is None:
         path = find_file(dataset, folder, OFFICIAL[split])
         captions = _official(path)
-        notes = [f"no {listing.name}: this is the official split, not the one of retrieval papers"]
+        notes = [f"no {name}: this is the official split, not the one of retrieval papers"]
         return assemble(
             dataset, split, _rows({v: (path, c) for v, c in captions.items()}), [path], notes=notes
         )
-    paths = [there / name for name in (REFERENCE, *OFFICIAL.values()) if (there / name).is_file()]
+    names = (REFERENCE, *OFFICIAL.values())
+    paths = [path for name in names if (path := look_for(dataset, folder, name))]
     if not paths:
-        raise MissingFile(dataset, there, *OFFICIAL.values(), REFERENCE)
+        raise MissingFile(dataset, listing.parent, *OFFICIAL.values(), REFERENCE)
     ids, found, used = load_ids(listing), {}, [listing]
     for path in paths:
         if all(video in found for video in ids):

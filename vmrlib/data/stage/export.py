@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from vmrlib.data.annotations import write_jsonl
+from vmrlib.data.files import write_text
 from vmrlib.data.stage.render import render
 from vmrlib.data.stage.splits import DURATIONS, PROFILES, SPLITS, StageConfig, StageSplit, make_split
 from vmrlib.data.stage.statistics import table
@@ -55,14 +56,6 @@ def srt(lines: tuple[Line, ...]) -> str:
 
 def _clock(ms: int) -> str:
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d},{ms % 1000:03d}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
 
 
 def _check_same(out: Path, split: StageSplit, size: int, fps: int) -> None:
