@@ -31,9 +31,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 data=${VMRLIB_DATA:-$here/data}
 mirror=${VMRLIB_MIRROR:-}
 stall=${VMRLIB_STALL_SECONDS:-30}
+case $stall in '' | *[!0-9]* | 0*) fail "VMRLIB_STALL_SECONDS is $stall, wanted whole seconds" ;; esac
 manifest=$here/vmrlib/data/downloads.json
-rounds=5         # times all mirrors of a file are tried
+rounds=5         # times all mirrors of a file are tried in vain
 progress=65536   # bytes an attempt must bring to be worth another one at the same mirror
+least=1000       # bytes that all mirrors together must bring, or the round was in vain
 tab=$'\t'
 
 action=fetch
@@ -51,7 +53,7 @@ done
 
 python=
 for candidate in "$here/.venv/bin/python" "$here/.venv/Scripts/python" python3 python; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
+    if "$candidate" -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null; then
         python=$candidate
         break
     fi
@@ -64,13 +66,14 @@ step() { "$python" -S -m vmrlib.data.download_steps "$1" "$manifest" "${@:2}"; }
 
 size() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
 
-writer='' part='' waited='' answer=''
+writer='' part='' answer=''
 stop() {
     if [ -n "$writer" ]; then
         kill "$writer" 2>/dev/null || true
         mv -f "$part.$writer" "$part" 2>/dev/null || true
-        rm -f "$part.status.$$"
+        rm -f "$part.status"
     fi
+    if [ "$(cat "$part.lock" 2>/dev/null)" = $$ ]; then rm -f "$part.lock"; fi
     exit 130
 }
 trap stop INT TERM HUP
@@ -78,7 +81,7 @@ trap stop INT TERM HUP
 # transfer URL: go on with $part, and set $answer to the server's status. (curl's own --retry would start
 # again at byte 0.)
 # The file bears the process that writes it in its name while it grows, so that no two processes write to
-# one file; that process ends with this script, however the script ends.
+# one file; that process ends with this script, however the script ends, and when it brings far too much.
 transfer() {
     local code=0 guard command
     if command -v curl >/dev/null; then
@@ -90,72 +93,80 @@ transfer() {
         command=("$python" -S -m vmrlib.data.transfer "$1" "$stall")
     fi
     # shellcheck disable=SC2016
-    bash -c 'mv -f "$0" "$0.$$" 2>/dev/null; : >>"$0.$$"; exec "$@" "$0.$$"' "$part" "${command[@]}" >"$part.status.$$" &
+    bash -c 'mv -f "$0" "$0.$$" 2>/dev/null; : >>"$0.$$"; exec "$@" "$0.$$"' "$part" "${command[@]}" >"$part.status" &
     writer=$!
-    (while kill -0 $$; do sleep 1; done; kill "$writer") </dev/null >/dev/null 2>&1 &
+    (while kill -0 $$ && ! longer "$part.$writer" 65536; do sleep 1; done; kill "$writer") </dev/null >/dev/null 2>&1 &
     guard=$!
-    wait "$writer" || code=$?
+    wait "$writer" 2>/dev/null || code=$?
     kill "$guard" 2>/dev/null || true
     wait "$guard" 2>/dev/null || true
     mv -f "$part.$writer" "$part" 2>/dev/null || true
     writer=
     [ -s "$part" ] || rm -f "$part"
-    answer=$(cat "$part.status.$$" 2>/dev/null) || true
-    rm -f "$part.status.$$"
+    answer=$(cat "$part.status" 2>/dev/null) || true
+    rm -f "$part.status"
     if [ "$code" = 33 ]; then rm -f "$part"; fi # this server cannot resume
     if [ "$answer" = 416 ]; then code=0; fi     # it has nothing more to send
     return "$code"
 }
 
-# claim: take over what a run left that was killed; wait for one that is still at work
+# longer FILE MORE: is it longer than the $bytes that are known, by more than so many?
+longer() { [ "$bytes" != - ] && [ "$(size "$1")" -gt $((bytes + $2)) ]; }
+
+# claim: only one run at a time fetches a file; take over what a run left that was killed
 claim() {
-    local own before quiet
-    waited=
-    rm -f "$part.status".*
-    for own in "$part".[0-9]*; do
-        before=-1 quiet=0
-        while [ -f "$own" ] && kill -0 "${own##*.}" 2>/dev/null && [ "$quiet" -le "$((stall + 5))" ]; do
-            if [ -z "$waited" ]; then echo "  another run is fetching it: waiting"; waited=yes; fi
-            if [ "$(size "$own")" = "$before" ]; then quiet=$((quiet + 1)); else quiet=0; fi
-            before=$(size "$own")
+    local owner left tries=0
+    until (set -C; echo $$ >"$part.lock") 2>/dev/null; do
+        owner=$(cat "$part.lock" 2>/dev/null) || true
+        if kill -0 "$owner" 2>/dev/null; then
+            [ -n "$waited" ] || echo "  another run is fetching it (process $owner; is it none? delete $part.lock): waiting"
+            waited=yes
+            sleep 1
+        elif ! rm -f "$part.lock" || [ $((tries += 1)) -gt 5 ]; then
+            echo "  $part.lock: cannot be written" >&2
+            return 1
+        fi
+    done
+    for left in "$part".[0-9]*; do
+        for ((tries = 0; tries < 5; tries++)); do # the transfer of a run that was killed ends within a second
+            kill -0 "${left##*.}" 2>/dev/null || break
             sleep 1
         done
-        if [ "$(size "$own")" -gt "$(size "$part")" ]; then mv -f "$own" "$part"; else rm -f "$own"; fi
+        if [ "$(size "$left")" -gt "$(size "$part")" ]; then mv -f "$left" "$part"; else rm -f "$left"; fi
     done
-}
-
-# settle PATH CHECKSUM: give a whole file its name if it is right; remove it if it is not
-settle() {
-    if [ -f "$part" ] && step keep "$part" "$data" "$1" "$2"; then return 0; fi
-    rm -f "$part"
-    return 1
 }
 
 # download PATH BYTES CHECKSUM URL ...: each mirror goes on where the one before stopped
 download() {
-    local path=$1 bytes=$2 checksum=$3 damaged=0 gone pause round url before finished
+    local path=$1 bytes=$2 checksum=$3 damaged=0 round=1 best gone pause url before finished code
     shift 3
-    claim
-    # has the other run fetched it?
-    if [ -n "$waited" ] && [ -f "$data/$path" ] && step keep "$data/$path" "$data" "$path" "$checksum"; then return 0; fi
-    for ((round = 1; round <= rounds; round++)); do
+    best=$(size "$part")
+    while [ "$round" -le "$rounds" ]; do
         gone=0 pause=
         for url in "$@"; do
             if [ "$damaged" -gt $# ]; then return 1; fi     # every mirror has sent a wrong file, one of them twice
             if [ "$damaged" != 0 ]; then rm -f "$part"; fi # do not mix its bytes with another mirror's
             finished=
-            while [ -z "$finished" ] && { [ "$bytes" = - ] || [ "$(size "$part")" -lt "$bytes" ]; }; do
+            until [ -n "$finished" ] || longer "$part" -1; do
                 before=$(size "$part")
-                if transfer "$url"; then
+                if ! transfer "$url"; then
+                    if [ $(($(size "$part") - before)) -lt "$progress" ]; then break; fi
+                elif [ "$bytes" = - ] || [ "$answer" = 416 ]; then
                     finished=yes
-                elif [ $(($(size "$part") - before)) -lt "$progress" ]; then
+                elif [ "$(size "$part")" -le "$before" ]; then # an end too early, and not for the first time
+                    echo "  $path: not all of it comes from $url" >&2
+                    if [ "$answer" = 200 ]; then rm -f "$part"; fi # another file, which is shorter
                     break
                 fi
             done
-            if [ -n "$finished" ] || { [ "$bytes" != - ] && [ "$(size "$part")" -ge "$bytes" ]; }; then
-                if settle "$path" "$checksum"; then return 0; fi
+            if [ -f "$part" ] && { [ -n "$finished" ] || longer "$part" -1; }; then
+                code=0
+                step keep "$part" "$data" "$path" "$bytes" "$checksum" || code=$?
+                if [ "$code" = 0 ]; then return 0; fi
+                if [ "$code" = 3 ]; then return 1; fi # it is right, but it cannot get its name
+                rm -f "$part"
                 echo "  $path: wrong checksum or contents from $url" >&2
-                damaged=$((damaged + 1))
+                damaged=$((damaged + 1)) best=0
             elif [ "$answer" = 404 ] || [ "$answer" = 410 ]; then
                 gone=$((gone + 1))
             else
@@ -166,17 +177,29 @@ download() {
             echo "  $path: nobody has it any more" >&2
             return 1
         fi
+        if [ "$(size "$part")" -ge $((best + least)) ]; then
+            best=$(size "$part")
+            continue
+        fi
         if [ -n "$pause" ] && [ "$round" -lt "$rounds" ]; then sleep $((round < stall ? round : stall)); fi
+        round=$((round + 1))
     done
     return 1
 }
 
 # obtain PATH BYTES CHECKSUM URL ...
 obtain() {
+    local waited='' code=0
     part=$data/$1.part
     mkdir -p "$(dirname "$part")" || return
     if [ "$2" = - ]; then echo "$1 (size unknown)"; else echo "$1 ($2 bytes)"; fi
-    download "$@"
+    claim || return
+    # has the other run fetched it?
+    if [ -z "$waited" ] || [ ! -f "$data/$1" ] || ! step keep "$data/$1" "$data" "$1" "$2" "$3"; then
+        download "$@" || code=$?
+    fi
+    rm -f "$part.lock"
+    return "$code"
 }
 
 if [ "$action" = list ]; then

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,15 +18,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "data_download.sh"
 CONTENT = bytes(range(256)) * 1200  # 307 kB
+COMPILED = tempfile.TemporaryDirectory()
+CRUMBS = {"crumbs": 50_000, "stall": 1500}
 PROGRAMS = ("bash", "dirname", "cat", "mkdir", "mv", "rm", "wc", "tr", "sleep")
 
 
 class Server(ThreadingHTTPServer):
     """Serves CONTENT (or what `contents` has for the last part of a path); the first part says how badly.
 
-    `cut` and `stall` send half of the file to the first request; `damaged` other bytes of the right number;
-    `no-ranges` ignores Range; `slow` takes 2 s the first time; `chunked` does not say how long the file is;
-    `absent` answers 404.
+    `cut` sends half of the file to the first request, `vague` too, but without the length; `stall` little,
+    and then nothing; `mute` not even its headers; `crumbs` a little to every request; `damaged` other bytes
+    of the right number; `endless` no end; `no-ranges` ignores Range, `shifted` sends what begins elsewhere;
+    `slow` takes 2 s the first time; `chunked` does not say how long the file is; `absent` answers 404.
     """
 
     daemon_threads = True
@@ -57,20 +61,33 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        first_time = wanted is None
+        if manner == "mute" and len(self.server.requests) == 1:
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Type: video/mp4\r\nContent-Le")
+            return
+        if manner == "shifted" and start:
+            start -= 1000
         body = content[start:] if manner != "damaged" else b"x" * (len(content) - start)
         self.send_response(206 if start else 200)
-        if manner == "chunked":
+        if manner in ("chunked", "endless") or (manner == "vague" and first_time):
             self.send_header("Connection", "close")
         else:
             self.send_header("Content-Length", str(len(body)))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.end_headers()
-        first_time = wanted is None
         if first_time and (
-            manner in ("cut", "stall") or (manner == "no-ranges" and len(self.server.requests) == 1)
+            manner in ("cut", "vague")
+            or (manner == "no-ranges" and content is CONTENT and len(self.server.requests) == 1)
         ):
             body = body[: len(body) // 2]
+        elif manner == "crumbs" or (manner == "stall" and first_time):
+            body = body[: CRUMBS[manner]]
+        while manner == "endless" and not self.server.closing.wait(0.05):
+            try:
+                self.server.bytes_sent += self.wfile.write(body[:50_000])
+            except OSError:
+                return  # the other side had enough
         steps = 40 if manner == "slow" and first_time else 1
         for number in range(steps):
             piece = body[number * len(body) // steps : (number + 1) * len(body) // steps]
@@ -134,6 +151,8 @@ def write_manifest(folder: Path, **files: list[str]) -> Path:
 
 def environment(data: Path, **more: str) -> dict[str, str]:
     settings = {"VMRLIB_DATA": str(data), "VMRLIB_STALL_SECONDS": "1", "VMRLIB_MIRROR": ""}
+    # every run starts Python some times: compile the steps only once, and leave nothing beside them
+    settings |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": COMPILED.name}
     return os.environ | settings | more
 
 

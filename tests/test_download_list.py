@@ -25,10 +25,10 @@ from download_server import (
     write_manifest,
 )
 
-from vmrlib.data import archives
+from vmrlib.data import archives, download_steps
 from vmrlib.data.annotations import read_jsonl
 from vmrlib.data.datasets import DATASETS
-from vmrlib.data.downloads import DownloadError, File, Record, checksum, read_manifest, read_targets, state
+from vmrlib.data.downloads import DownloadError, File, Record, checksum, read_manifest, state
 
 pytestmark = needs_bash
 server = pytest.fixture(serve)
@@ -111,6 +111,27 @@ def test_contents_are_read_to_their_end(tmp_path):
         assert problem(name, b"") == "is empty"
         assert "web page" in problem(name, b"\n <HTML>")
     assert problem("a.pkl", b"anything") is None
+    assert problem("bom.json", b"\xef\xbb\xbf[1]") is None
+
+
+def test_contents_that_nobody_can_read_are_named_and_raise_nothing_else(tmp_path):
+    flags, method = (bytearray(zipped(a=b"12345" * 100)) for _ in range(2))
+    for start, byte, value in [(flags, 6, 1), (method, 8, 99)]:  # encrypted; a method that nobody knows
+        start[byte] = value
+        start[start.index(b"PK\1\2") + byte + 2] = value
+    damaged = {
+        "password.zip": bytes(flags),
+        "method.zip": bytes(method),
+        "short.hdf5": archives.HDF5,
+        "shorter.hdf5": archives.HDF5 + bytes(20),
+        "deep.json": b"[" * 100_000,
+    }
+    for name, content in damaged.items():
+        (tmp_path / name).write_bytes(content)
+        assert archives.problem(tmp_path / name).startswith(("cannot be read: ", "is cut off")), name
+        if name.endswith("zip"):
+            with pytest.raises(ValueError, match=f"{name}: cannot be read"):
+                archives.unpack([tmp_path / name], "a.txt", tmp_path / "a.txt")
 
 
 # archives
@@ -196,7 +217,7 @@ def test_what_no_program_can_fetch_is_explained_then_checked(tmp_path, server):
     assert server.requests == []
 
 
-def test_features_that_are_there_are_compared_with_the_annotations(tmp_path):
+def test_features_that_are_there_are_compared_with_the_annotations(tmp_path, monkeypatch, capsys):
     path = "features/tacos/tall_c3d_features.hdf5"
     manifest = write_list(tmp_path, tacos_features=by_hand(path, features=path))
     data = tmp_path / "data"
@@ -206,9 +227,11 @@ def test_features_that_are_there_are_compared_with_the_annotations(tmp_path):
     (data / "annotations/tacos/train.json").write_text(json.dumps({"s1.avi": video, "s2.avi": video}))
     with h5py.File(data / path, "w") as file:
         file["s1.avi"] = np.zeros((20, 4096), "f4")
-    outcome = download(data, "--manifest", manifest, "tacos-features")
-    assert outcome.returncode == 1 and "1 of 1 files are right" in outcome.stdout
-    assert "tacos/c3d (4096 numbers a row): incomplete: 1 missing of 2 (s2)" in outcome.stdout
+    monkeypatch.setenv("VMRLIB_DATA", str(data))
+    monkeypatch.delenv("VMRLIB_MIRROR", raising=False)
+    assert download_steps.main("end", str(manifest), "fetch", str(data), "0", "tacos-features") == 1
+    told = capsys.readouterr().out
+    assert "tacos/c3d (4096 numbers a row): incomplete: 1 missing of 2 (s2)" in told
 
 
 def test_a_failed_download_that_has_pages_too_shows_them(tmp_path, server):
@@ -301,10 +324,13 @@ def test_a_local_mirror_replaces_the_network(tmp_path, server):
         (["tacos-features/c4d"], "no target 'tacos-features/c4d'; there are tacos-features/c3d"),
         (["--nonsense"], "unknown option --nonsense"),
         (["--manifest", "absent.json", "set"], "absent.json"),
+        (["VMRLIB_STALL_SECONDS=abc"], "VMRLIB_STALL_SECONDS is abc, wanted whole seconds"),
+        (["VMRLIB_STALL_SECONDS=0.5"], "VMRLIB_STALL_SECONDS is 0.5, wanted whole seconds"),
     ],
 )
 def test_a_mistake_is_named_in_one_line(tmp_path, arguments, message):
-    outcome = download(tmp_path / "data", *arguments)
+    settings = dict(each.split("=") for each in arguments if "=" in each)
+    outcome = download(tmp_path / "data", *[each for each in arguments if "=" not in each], **settings)
     assert outcome.returncode == 2
     assert message in outcome.stderr
     assert len(outcome.stderr.splitlines()) == 1
@@ -351,6 +377,49 @@ def test_a_damaged_record_is_named(tmp_path):
         Record(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"urls": "http://x/a"}, "urls is 'http://x/a', wanted a list of texts"),
+        ({"urls": ["http://x/a", ""]}, "urls is '', wanted a text of one line"),
+        ({"bytes": "12"}, "bytes is '12', wanted a number of bytes or null"),
+        ({"bytes": 0}, "bytes is 0, wanted"),
+        ({"sha256": "abc"}, "sha256 is 'abc', which is none"),
+        ({"mirror": ""}, "mirror is '', wanted"),
+        ({"path": "../x"}, r"path is '\.\./x', wanted a path in the data folder"),
+        ({"path": "/abs"}, "path is '/abs', wanted a path in the data folder"),
+        ({"path": "folder/"}, "a folder cannot have urls"),
+        ({"licence": "a\tb"}, "licence is 'a.*b', wanted a text of one line"),
+        ({"kind": "x"}, r"its files are of the kinds \['x'\], and it has \[\]"),
+        ({"url": "http://x/a"}, "unknown field 'url'"),
+        ({"path": None}, "path is None, wanted"),
+    ],
+)
+def test_a_mistake_in_the_list_is_named(tmp_path, fields, message):
+    with pytest.raises(
+        DownloadError, match=rf"downloads\.json: target 'set'(, file 1( \(.*\))?)?: {message}"
+    ):
+        read_manifest(write_list(tmp_path, set=[row("a.txt", ["http://x/a"]) | fields]))
+
+
+def test_a_mistake_in_a_target_or_group_is_named(tmp_path):
+    files = {"files": [row("a.txt", [], None)]}
+    for target, message in [
+        (files | {"notice": "Name the source."}, "notice is 'Name the source.', wanted a list"),
+        (files | {"kinds": {"": {"about": "x", "unpack": {"a": "../a"}}}}, "a is '../a', wanted a path"),
+        (files | {"kinds": {"": {"about": "x", "links": "http://x"}}}, "links is 'http://x', wanted a list"),
+        ({"files": []}, "its files are of the kinds [], and it has []"),
+    ]:
+        with pytest.raises(DownloadError, match=re.escape(message)):
+            read_manifest(write_list(tmp_path, set=target))
+    with pytest.raises(DownloadError, match="group 'all': no target 'b'"):
+        read_manifest(write_list(tmp_path, a=files, groups={"all": ["b"]}))
+    upper = row("a.txt", []) | {"sha256": "A" * 64}
+    del upper["bytes"], upper["urls"]
+    (file,) = read_manifest(write_list(tmp_path, a=[upper])).targets["a"].files
+    assert file.checksum == f"sha256:{'a' * 64}" and file.bytes is None and file.urls == ()
+
+
 def test_the_list_is_sound():
     manifest = read_manifest()
     lengths = {"sha256": 64, "git_blob": 40, "md5": 32}
@@ -392,7 +461,7 @@ def test_every_dataset_has_its_targets():
 def test_list_names_every_target_and_licence(tmp_path):
     outcome = download(tmp_path / "data", "--list")
     assert outcome.returncode == 0
-    for name, target in read_targets().items():
+    for name, target in read_manifest().targets.items():
         assert f"{name}: {target.about}" in outcome.stdout
         assert all(file.licence in outcome.stdout for file in target.files)
     assert "all-annotations: tacos, " in outcome.stdout and "size unknown" in outcome.stdout
@@ -400,7 +469,7 @@ def test_list_names_every_target_and_licence(tmp_path):
 
 def test_the_labels_of_the_free_clips_belong_to_fetched_videos():
     queries = read_jsonl(ROOT / "vmrlib/data/free_clips_labels.jsonl")
-    videos = {Path(file.path).stem for file in read_targets()["clips"].files}
+    videos = {Path(file.path).stem for file in read_manifest().targets["clips"].files}
     assert len(queries) == 18
     assert {query.video_id for query in queries} <= videos
     assert all(end <= query.duration for query in queries for _, end in query.moments)

@@ -106,6 +106,17 @@ def test_another_dimension_is_noticed(data):
     assert "2 not (rows, 4096) (s1-d1 (20, 500), s2-d2 (44,))" in report.problems
 
 
+def test_what_is_not_numbers_is_noticed_also_beyond_the_sample(data, monkeypatch):
+    monkeypatch.setattr(feature_files, "SAMPLE", 1)
+    kinds = {"s2_d2": np.ones((44, 4096), complex), "s3_d3": np.full((240, 4096), b"x")}
+    (report,) = check_features("tacos/c3d", tacos_file(data, **kinds))
+    assert report.verdict == "wrong" and report.read == 1
+    assert report.unreadable == {
+        "s2-d2": "holds complex128, not numbers",
+        "s3-d3": "holds |S1, not numbers",
+    }
+
+
 def test_a_file_that_is_cut_off_is_named_in_one_line(data):
     path = tacos_file(data)
     path.write_bytes(path.read_bytes()[:-5000])

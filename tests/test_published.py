@@ -1,6 +1,5 @@
 """Features in the layouts of other groups load as ours do; what is wrong is named with file and key."""
 
-import json
 import pickle
 
 import h5py
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vmrlib.data.published import LAYOUTS, PublishedFeatures, check_tacos_clips, concatenate
+from vmrlib.data.published import LAYOUTS, PublishedFeatures, concatenate
 from vmrlib.data.store import FeatureMismatch, Features, MissingVideo, StoreError
 from vmrlib.features.decode import probe
 
@@ -93,6 +92,10 @@ def test_what_is_wrong_is_named_with_file_and_key(tmp_path):
         tvr["c"]
     with pytest.raises(FeatureMismatch, match="'d': shape is"):
         tvr["d"]
+    hdf5(tmp_path / "text.h5", f=np.full((4, 1024), b"x"), g=np.ones((4, 1024), complex))
+    for key in "fg":
+        with pytest.raises(StoreError, match=rf"text\.h5, '{key}': holds .*, wanted numbers"):
+            PublishedFeatures(LAYOUTS["tvr-i3d"], tmp_path / "text.h5")[key]
     with pytest.raises(MissingVideo, match=r"tvr\.h5: no key or file 'e'"):
         tvr["e"]
     hdf5(tmp_path / "anet.hdf5", v_x=ROWS, **{"v_y/other": ROWS})
@@ -130,21 +133,6 @@ def test_rows_that_do_not_fit_the_duration_are_an_error(tmp_path):
 def test_an_open_file_can_be_sent_to_a_worker(tmp_path):
     tvr = PublishedFeatures(LAYOUTS["tvr-i3d"], hdf5(tmp_path / "tvr.h5", a=ROWS[:, :1024]))
     assert torch.equal(pickle.loads(pickle.dumps(tvr))["a"].values, tvr["a"].values)
-
-
-def test_both_clip_counts_of_tacos_are_known():
-    check_tacos_clips("s17-d69.avi", 1032, 12438)
-    check_tacos_clips("s17-d69.avi", 3111, 12438)
-    with pytest.raises(FeatureMismatch, match="1033 clips, wanted 1032 or 3111 for 12438 frames"):
-        check_tacos_clips("s17-d69.avi", 1033, 12438)
-
-
-def test_clip_counts_of_all_tacos_videos(mirror):
-    counts = json.loads((mirror / "features" / "tacos_clip_counts.json").read_text())
-    assert len(counts) == 127
-    for video, record in counts.items():
-        check_tacos_clips(video, record["num_clips_2dtan_script"], record["num_frames_2dtan"])
-        check_tacos_clips(video, record["num_clips_qmn"], record["num_frames_2dtan"])
 
 
 def test_real_clip_features_align_with_their_video(mirror):

@@ -13,7 +13,6 @@ import re
 import struct
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -88,14 +87,14 @@ def problem(path: str | Path, name: str | None = None) -> str | None:
             with gzip.open(path) as file:
                 _read(file)
         elif name.endswith(".json"):
-            json.loads(path.read_text(encoding="utf-8"))
+            json.loads(path.read_text(encoding="utf-8-sig"))
         elif name.endswith(".jsonl"):
-            for line in path.read_text(encoding="utf-8").split("\n"):
+            for line in path.read_text(encoding="utf-8-sig").split("\n"):
                 if line.strip():
                     json.loads(line)
         elif name.endswith((".hdf5", ".h5")):
             return _hdf5_problem(beginning, path.stat().st_size)
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+    except Exception as error:  # of damaged or encrypted contents each decoder has its own
         return f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}"
     return None
 
@@ -117,7 +116,9 @@ def unpack(paths: Sequence[str | Path], member: str, destination: str | Path) ->
                         copy.write(block)
                 os.replace(temporary, destination)
                 return
-    except (EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+    except OSError:
+        raise
+    except Exception as error:
         raise ValueError(f"{paths[0]}: cannot be read: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -159,6 +160,8 @@ def _hdf5_problem(beginning: bytes, size: int) -> str | None:
     """HDF5's superblock holds the address of the file's end: a copy that was cut off is shorter."""
     if not beginning.startswith(HDF5):
         return "is no HDF5 file"
+    if len(beginning) < 48:
+        return "is cut off"
     version = beginning[8]
     offset = {0: 40, 1: 44, 2: 28, 3: 28}.get(version)
     address_bytes = beginning[13] if version < 2 else beginning[9]

@@ -1,7 +1,7 @@
 """The steps of `data_download.sh` that a shell is not made for: reading the list, checking, unpacking.
 
     python -m vmrlib.data.download_steps begin MANIFEST ACTION DATA MIRROR [TARGET ...]
-    python -m vmrlib.data.download_steps keep MANIFEST PART DATA PATH CHECKSUM
+    python -m vmrlib.data.download_steps keep MANIFEST PART DATA PATH BYTES CHECKSUM
     python -m vmrlib.data.download_steps end MANIFEST ACTION DATA FAILED [TARGET ...]
 
 Standard library only, and Python 3.9: this runs before anything is installed. (Published features are
@@ -109,32 +109,36 @@ def copy(file: File, folder: Path, mirror: Path) -> None:
     if not source.is_file() or state(file, folder) not in ("missing", "damaged"):
         return
     print("say", f"{file.path} ({source.stat().st_size} bytes)", sep="\t")
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, part)
-        if not keep(part, folder, file.path, file.checksum or "-", say="say\t"):
+        if not keep(part, folder, file.path, file.bytes, file.checksum, say="say\t"):
             print(f"  {file.path}: wrong checksum or contents in {mirror}", file=sys.stderr)
+    except OSError as error:
+        print(f"  {file.path}: {error}", file=sys.stderr)
     finally:
         part.unlink(missing_ok=True)
 
 
-def keep(part: Path, folder: Path, path: str, expected: str, say: str = "") -> bool:
-    """Whether a new file is right; if so it gets its name.
+def keep(part: Path, folder: Path, path: str, size: int | None, expected: str | None, say: str = "") -> bool:
+    """Whether a new file is right; if so it gets its name. OSError when it cannot get it.
 
-    Right means that it has this checksum; without one (`-`), that it can be read as what its name says:
-    then its sha256 is kept.
+    Right means that it has this size and checksum; where nobody knows a checksum, that it can be read as
+    what its name says: then its sha256 is kept.
     """
-    if expected != "-":
+    if size not in (None, part.stat().st_size):
+        print(f"  {path} has {part.stat().st_size} bytes, wanted {size}", file=sys.stderr)
+        return False
+    if expected is not None:
         if checksum(part, expected.partition(":")[0]) != expected:
             return False
-        os.replace(part, folder / path)
-        return True
-    if problem := archives.problem(part, path):
+    elif problem := archives.problem(part, path):
         print(f"  {path} {problem}", file=sys.stderr)
         return False
     os.replace(part, folder / path)
-    _record(folder, path, say)
+    if expected is None:
+        _record(folder, path, say)
     return True
 
 
@@ -268,10 +272,15 @@ def _bytes(number: int) -> str:
 
 
 def main(step: str, manifest_path: str, *arguments: str) -> int:
-    """0, or 1 when a file is not as it should be."""
+    """0, or 1 when a file is not as it should be; 3 when a right one cannot be written."""
     if step == "keep":
-        part, folder, path, expected = arguments
-        return int(not keep(Path(part), Path(folder), path, expected))
+        part, folder, path, size, expected = arguments
+        known = None if size == "-" else int(size), None if expected == "-" else expected
+        try:
+            return int(not keep(Path(part), Path(folder), path, *known))
+        except OSError as error:
+            print(f"  {path}: cannot be written ({error})", file=sys.stderr)
+            return 3
     manifest = read_manifest(manifest_path)
     if step == "list":
         show_list(manifest)
@@ -284,7 +293,7 @@ def main(step: str, manifest_path: str, *arguments: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(newline="\n")  # bash reads these lines on Windows, too
+    sys.stdout.reconfigure(newline="\n", encoding="utf-8")  # bash reads these lines on Windows, too
     try:
         sys.exit(main(*sys.argv[1:]))
     except DownloadError as problem:

@@ -13,6 +13,7 @@ import difflib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,19 +122,23 @@ def read_manifest(path: str | Path = MANIFEST) -> Manifest:
     """The targets and groups of a list of files; DownloadError when it is none."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-        targets = {name: _target(row) for name, row in content["targets"].items()}
-        groups = {name: tuple(members) for name, members in content.get("groups", {}).items()}
+        targets = {name: _target(name, row) for name, row in content["targets"].items()}
+        rows = content.get("groups", {})
+        groups = {name: _texts(rows, name, "groups") for name in rows}
     except OSError as error:
         raise DownloadError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except DownloadError as error:
+        raise DownloadError(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"{type(error).__name__}: {error}"
         raise DownloadError(f"{path}: not a list of downloads ({problem})") from None
-    return Manifest(targets, groups)
-
-
-def read_targets(path: str | Path = MANIFEST) -> dict[str, Target]:
-    """The targets of a list of files, by name."""
-    return read_manifest(path).targets
+    manifest = Manifest(targets, groups)
+    for name, members in groups.items():
+        try:
+            manifest.choose(members)
+        except DownloadError as error:
+            raise DownloadError(f"{path}: group {name!r}: {error}") from None
+    return manifest
 
 
 def checksum(path: str | Path, kind: str = "sha256") -> str:
@@ -219,32 +224,93 @@ class Record:
         os.replace(temporary, self.folder / RECORD)
 
 
-def _target(row: dict) -> Target:
-    kinds = {name: _kind(kind) for name, kind in row.get("kinds", {}).items()}
+def _target(name: str, row: dict) -> Target:
+    where = f"target {name!r}"
+    _known(row, ("about", "notice", "files", "section", "kinds", "default"), where)
+    kinds = {kind: _kind(fields, f"{where}, kind {kind!r}") for kind, fields in row.get("kinds", {}).items()}
+    files = tuple(_file(file, f"{where}, file {number}") for number, file in enumerate(row["files"], 1))
+    default = _texts(row, "default", where) if "default" in row else tuple(kinds)
+    used = {file.kind for file in files}
+    if used != set(kinds or {""}) or not set(default) <= used:
+        raise DownloadError(f"{where}: its files are of the kinds {sorted(used)}, and it has {sorted(kinds)}")
     return Target(
-        about=row["about"],
-        notice=tuple(row["notice"]),
-        files=tuple(map(_file, row["files"])),
-        section=row.get("section", ""),
+        about=_text(row, "about", where),
+        notice=_texts(row, "notice", where),
+        files=files,
+        section=_text(row, "section", where, ""),
         kinds=tuple(kinds.items()),
-        default=tuple(row.get("default", kinds)),
+        default=default,
     )
 
 
-def _kind(row: dict) -> Kind:
-    lists = {"links": tuple(row.get("links", ())), "unpack": tuple(row.get("unpack", {}).items())}
-    return Kind(**(row | lists))
+def _kind(row: dict, where: str) -> Kind:
+    texts = ("about", "take", "source", "features", "after")
+    _known(row, (*texts, "links", "unpack"), where)
+    fields = {name: _text(row, name, where) for name in texts if name in row}
+    unpack = row.get("unpack", {})
+    members = tuple((member, _path(unpack, member, where)) for member in unpack)
+    if "features" in row:
+        _path(row, "features", where)
+    return Kind(links=_texts(row, "links", where), unpack=members, **fields)
 
 
-def _file(row: dict) -> File:
-    kind = next((name for name in HASHES if name in row), None)
+def _file(row: dict, where: str) -> File:
+    path = _path(row, "path", where)
+    where = f"{where} ({path})"
+    known = ("path", "bytes", "about_bytes", "licence", "urls", "mirror", "kind")
+    _known(row, (*known, *HASHES), where)
+    checksum = None
+    for kind in HASHES:
+        if kind in row:
+            checksum = f"{kind}:{_text(row, kind, where).lower()}"
+            if not re.fullmatch(
+                f"{kind}:[0-9a-f]{{{HASHES[kind](usedforsecurity=False).digest_size * 2}}}", checksum
+            ):
+                raise DownloadError(f"{where}: {kind} is {row[kind]!r}, which is none")
+    urls = _texts(row, "urls", where)
+    if urls and path.endswith("/"):
+        raise DownloadError(f"{where}: a folder cannot have urls")
     return File(
-        path=row["path"],
-        bytes=row["bytes"],
-        checksum=kind and f"{kind}:{row[kind]}",
-        licence=row["licence"],
-        urls=tuple(row["urls"]),
-        mirror=row.get("mirror", row["path"]),
-        kind=row.get("kind", ""),
-        about_bytes=row.get("about_bytes"),
+        path=path,
+        bytes=_size(row, "bytes", where),
+        checksum=checksum,
+        licence=_text(row, "licence", where),
+        urls=urls,
+        mirror=_path(row, "mirror", where) if "mirror" in row else path,
+        kind=_text(row, "kind", where, ""),
+        about_bytes=_size(row, "about_bytes", where),
     )
+
+
+def _known(row: dict, names: Iterable[str], where: str) -> None:
+    if unknown := [name for name in row if name not in names]:
+        raise DownloadError(f"{where}: unknown field {unknown[0]!r}")
+
+
+def _text(row: dict, name: str, where: str, default: str | None = None) -> str:
+    """A field of one line: the shell script reads lines with tabs between the fields."""
+    value = row.get(name, default)
+    if not isinstance(value, str) or (not value and value != default) or re.search(r"[\t\r\n]", value):
+        raise DownloadError(f"{where}: {name} is {value!r}, wanted a text of one line")
+    return value
+
+
+def _texts(row: dict, name: str, where: str) -> tuple[str, ...]:
+    values = row.get(name, [])
+    if not isinstance(values, list):
+        raise DownloadError(f"{where}: {name} is {values!r}, wanted a list of texts")
+    return tuple(_text({name: value}, name, where) for value in values)
+
+
+def _path(row: dict, name: str, where: str) -> str:
+    path = _text(row, name, where)
+    if path.startswith("/") or re.search(r"[\\:]", path) or ".." in path.split("/"):
+        raise DownloadError(f"{where}: {name} is {path!r}, wanted a path in the data folder, with /")
+    return path
+
+
+def _size(row: dict, name: str, where: str) -> int | None:
+    value = row.get(name)
+    if value is not None and (type(value) is not int or value <= 0):
+        raise DownloadError(f"{where}: {name} is {value!r}, wanted a number of bytes or null")
+    return value

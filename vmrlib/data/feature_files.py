@@ -13,31 +13,32 @@ from pathlib import Path
 
 import numpy as np
 
-from vmrlib.data import annotations_folder, data_folder
+from vmrlib.data import data_folder
 from vmrlib.data.datasets import DATASETS, MissingFile, corpus, download_command, read_split
+from vmrlib.data.datasets.files import look_for
 from vmrlib.data.downloads import read_manifest
-from vmrlib.data.published import LAYOUTS, TACOS_FPS, PublishedFeatures
+from vmrlib.data.published import LAYOUTS, NUMBERS, TACOS_FPS, PublishedFeatures
 from vmrlib.data.store import StoreError
 
 SAMPLE = 32  # videos whose numbers are read; of the others only the shapes
 NAMED = 5  # how many ids a line of text names
 
-RowCheck = Callable[[int, float], str]  # rows and seconds -> what was wanted instead, "" when they fit
+RowCheck = Callable[[int, float | int], str]  # rows and seconds -> what was wanted instead, "" when they fit
 
 
-def every(seconds: float) -> RowCheck:
+def every(seconds: float | int) -> RowCheck:
     """One row for so many seconds, give or take the two that differ between frame counts."""
 
-    def wanted(rows: int, duration: float) -> str:
+    def wanted(rows: int, duration: float | int) -> str:
         return "" if abs(rows - duration / seconds) <= 2 else f"about {duration / seconds:.0f}"
 
     return wanted
 
 
-def rate(low: float, high: float) -> RowCheck:
+def rate(low: float | int, high: float | int) -> RowCheck:
     """So many rows a second: for strides in frames, of videos with different frame rates."""
 
-    def wanted(rows: int, duration: float) -> str:
+    def wanted(rows: int, duration: float | int) -> str:
         return "" if low * duration - 2 <= rows <= high * duration + 2 else f"{low * duration:.0f} or more"
 
     return wanted
@@ -46,13 +47,13 @@ def rate(low: float, high: float) -> RowCheck:
 def between(low: int, high: int) -> RowCheck:
     """So many rows, however long the video is."""
 
-    def wanted(rows: int, duration: float) -> str:
+    def wanted(rows: int, duration: float | int) -> str:
         return "" if low <= rows <= high else f"{low} to {high}"
 
     return wanted
 
 
-def tacos_c3d(rows: int, duration: float) -> str:
+def tacos_c3d(rows: int, duration: float | int) -> str:
     """2D-TAN's script takes 64 frames every 12; QMN's features 16 every 4 of a video 16 frames longer."""
     frames = round(duration * TACOS_FPS)
     wanted = ((frames - 64) // 12 + 1, -(-frames // 4) + 1)
@@ -217,9 +218,12 @@ def _check(name: str, path: Path, expected: Expected) -> FeatureReport:
             missing.append(key)
             continue
         try:
-            shape = features.shape(key)
+            shape, dtype = features.header(key)
         except StoreError as error:
             unreadable[key] = str(error)
+            continue
+        if dtype.kind not in NUMBERS:
+            unreadable[key] = f"holds {dtype}, not numbers"
             continue
         if shape[:1] == (0,):
             empty.append(key)
@@ -238,7 +242,7 @@ def _check(name: str, path: Path, expected: Expected) -> FeatureReport:
         try:
             if not np.isfinite(features.read(key)).all():
                 not_finite.append(key)
-        except (StoreError, TypeError) as error:
+        except StoreError as error:
             unreadable[key] = str(error)
     online = _available(dataset, expected.available)
     unavailable = [key for key in missing if online and key not in online]
@@ -284,8 +288,8 @@ def _annotated(dataset: str, of_queries: bool) -> tuple[tuple[str, ...], dict[st
 
 
 def _available(dataset: str, name: str) -> set[str]:
-    path = annotations_folder(dataset) / name
-    return set(path.read_text(encoding="utf-8").split()) if name and path.is_file() else set()
+    path = look_for(dataset, None, name) if name else None
+    return set(path.read_text(encoding="utf-8").split()) if path else set()
 
 
 def _some(items: Iterable[str]) -> str:

@@ -34,6 +34,7 @@ class Layout:
 
 
 TACOS_FPS = 29.4
+NUMBERS = "fiu"  # numpy's kinds of types that features may have: floats and integers
 NPZ = {"kind": "npz", "names": ("{}.npz",), "array": "features", "seconds_per_clip": 2.0}
 TVR = {"kind": "hdf5", "names": ("{}",), "seconds_per_clip": 1.5}
 
@@ -88,6 +89,8 @@ class PublishedFeatures(Mapping):
     def __getitem__(self, video_id: str) -> Features:
         rows, where = self._rows(video_id)
         layout = self.layout
+        if rows.dtype.kind not in NUMBERS:
+            raise StoreError(f"{where}: holds {rows.dtype}, wanted numbers")
         if rows.ndim != 2 or rows.shape[1] != layout.dim or not len(rows):
             raise FeatureMismatch(f"{where}: shape is {rows.shape}, wanted (clips > 0, {layout.dim})")
         if not np.isfinite(rows).all():
@@ -110,9 +113,9 @@ class PublishedFeatures(Mapping):
         times = torch.arange(count, dtype=torch.float64) * step + window / 2
         return Features(torch.from_numpy(rows.astype(np.float32)), times, step, float(duration))
 
-    def shape(self, video_id: str) -> tuple[int, ...]:
-        """The shape of a video's array, without reading its numbers."""
-        return self._array(video_id, lambda item: item.shape, _header)[0]
+    def header(self, video_id: str) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of a video's array, without reading its numbers."""
+        return self._array(video_id, lambda item: (item.shape, item.dtype), _header)[0]
 
     def read(self, video_id: str) -> np.ndarray:
         """A video's array as it stands in the file, of whatever shape and with whatever numbers."""
@@ -185,16 +188,18 @@ def _load(path: Path, array: str | None) -> np.ndarray:
         return loaded if array is None else loaded[array]
 
 
-def _header(path: Path, array: str | None) -> tuple[int, ...]:
-    """The shape that the header of an npy file, or of an array in an npz file, says."""
+def _header(path: Path, array: str | None) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that the header of an npy file, or of an array in an npz file, says."""
     if array is None:
-        return np.load(path, mmap_mode="r", allow_pickle=False).shape
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped.shape, mapped.dtype
     with zipfile.ZipFile(path) as archive, archive.open(f"{array}.npy") as file:
         version = np.lib.format.read_magic(file)
         read = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        return read(file)[0]
+        shape, _, dtype = read(file)
+        return shape, dtype
 
 
 def concatenate(parts: Sequence[Features]) -> Features:
@@ -209,16 +214,3 @@ def concatenate(parts: Sequence[Features]) -> Features:
     count = min(len(part.values) for part in parts)
     values = torch.cat([part.values[:count] for part in parts], dim=1)
     return Features(values, parts[0].times[:count], steps[0], max(part.duration for part in parts))
-
-
-def check_tacos_clips(video_id: str, clips: int, frames: int) -> None:
-    """Raise FeatureMismatch unless a TACoS video of so many frames has that many C3D clips.
-
-    Two counts are in use: 2D-TAN's script takes 64 frames every 12, (frames - 64) // 12 + 1; QMN's features
-    take 16 frames every 4 of a video it counts 16 frames longer, ceil(frames / 4) + 1.
-    """
-    allowed = ((frames - 64) // 12 + 1, -(-frames // 4) + 1)
-    if clips not in allowed:
-        raise FeatureMismatch(
-            f"video {video_id!r}: {clips} clips, wanted {allowed[0]} or {allowed[1]} for {frames} frames"
-        )

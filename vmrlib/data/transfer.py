@@ -18,8 +18,8 @@ SLOWEST_BYTES_PER_SECOND = 1000  # below this a connection counts as stalled
 def fetch(url: str, path: str | Path, stall_seconds: float) -> None:
     """Continues a partial file from a URL.
 
-    Raises OSError when the server refuses, stalls or hangs up; the bytes so far stay in the file. The status
-    of an answer without a file is printed, as curl does when it is asked to.
+    Raises OSError when the server refuses, stalls or hangs up, or sends another part than was asked for; the
+    bytes so far stay in the file. The status of the answer is printed, as curl does when it is asked to.
     """
     path = Path(path)
     offset = path.stat().st_size if path.exists() else 0
@@ -30,6 +30,10 @@ def fetch(url: str, path: str | Path, stall_seconds: float) -> None:
         print(error.code)  # 404: it is gone; 416: the server has nothing more to send
         raise
     with answer:
+        print(answer.status)
+        sent = answer.headers.get("Content-Range", "")
+        if answer.status == 206 and not sent.startswith(f"bytes {offset}-"):
+            raise ConnectionError(f"{url}: sent {sent!r}, wanted what begins at byte {offset}")
         whole_file = answer.status != 206  # a server without ranges starts again at byte 0
         with path.open("wb" if whole_file else "ab") as file:
             since, received = time.monotonic(), 0
