@@ -21,6 +21,7 @@ from vmrlib.data.annotations import Query
 from vmrlib.data.datasets import AnnotatedSplit, MissingFile, read_split
 from vmrlib.data.datasets.files import look_for
 from vmrlib.data.files import write_text
+from vmrlib.data.ood import shift_queries
 from vmrlib.data.summary_results import (
     LOGS,
     MODELS,
@@ -53,6 +54,7 @@ SPLITS = {  # what is summarised; the training files of TVR and DiDeMo are not
 }
 OTHERS = (("activitynet_captions", "val_2"), ("charades_sta", "test"), ("tvr", "val"))
 LEARNT_FROM = {"didemo": "val", "tvr": None}  # split that constants are learnt from, where it is not train
+STANDARD_TEST = {"charades_sta": "test", "activitynet_captions": "val_2", "didemo": "test"}  # of OOD-1, OOD-2
 LEVELS = (0.3, 0.5, 0.7)
 TUNED_FOR = (0.3, 0.5)  # IoU for which the constant window is the best on train
 SECONDS = [round(10 ** (k / 8), 3) for k in range(-8, 27)]  # edges: 0.1 to 1778 s, eight to a power of ten
@@ -233,6 +235,7 @@ def constants(dataset: str, splits: Mapping[str, AnnotatedSplit]) -> dict[str, d
     """
     train = splits.get(LEARNT_FROM.get(dataset, "train"))
     tests = {name: split.queries for name, split in splits.items() if judged(dataset, name, split)}
+    tests |= moved(dataset, splits)
     queries = [query for own in tests.values() for query in own]
     if not queries:
         return {}
@@ -258,6 +261,19 @@ def constants(dataset: str, splits: Mapping[str, AnnotatedSplit]) -> dict[str, d
                 spread = [round(statistics.stdev(column), 2) for column in zip(*given, strict=True)]
                 scored[f"{answer}, sd"] = spread
     return result
+
+
+def moved(dataset: str, splits: Mapping[str, AnnotatedSplit]) -> dict[str, list[Query]]:
+    """The standard test queries with noise before their videos, as OOD-1 and OOD-2.
+
+    The seconds of noise depend on the feature rows of a video; here it has one a second.
+    """
+    name = STANDARD_TEST.get(dataset)
+    if name not in splits:
+        return {}
+    queries = splits[name].queries
+    rows = {query.video_id: max(1, round(query.duration)) for query in queries}
+    return {f"{name}, OOD-{level}": shift_queries(dataset, level, queries, rows) for level in (1, 2)}
 
 
 def in_seconds(window, durations):
