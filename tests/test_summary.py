@@ -272,6 +272,8 @@ def test_published_predictions_are_scored_compared_and_stretched(tmp_path):
     assert (own["R@1"][at_half], own["R@1, >"][at_half]) == (100, 50)
     assert own["dR@1"][at_half] == 90  # (1 - 0) (1 - 20 / 100), and 1
     assert result["differences"]["Moment-DETR - UniVTG"]["R@1, IoU=0.7"] == [50, 0, 100]
+    assert result["differences"]["Moment-DETR - UniVTG"]["mAP, long"] == [0, 0, 0]  # both find the long moment
+    assert result["short"] == {"queries": 0, "short moments only": 0, "R@1, IoU=0.5": {}}
     assert result["stretched"]["Moment-DETR"]["0.5"][:3] == [
         100,
         100,
@@ -301,6 +303,9 @@ def test_splits_that_cannot_be_judged_are_left_out(tmp_path):
         (folder / f"{name}_data.json").write_text(json.dumps([row]), encoding="utf-8")
     splits = {name: read_split("didemo", name, folder) for name in ("val", "test")}
     result = summary.constants("didemo", splits)
-    assert list(result) == ["didemo test"]  # val stands in for the training split, which is not public
+    # val stands in for the training split, which is not public
+    assert list(result) == ["didemo test", "didemo test, OOD-1", "didemo test, OOD-2"]
+    # 3 s of noise before a moment of 10 s: 3 to 13 of 33 s, and the answer 0 to 11 s has an IoU of 8/13
+    assert result["didemo test, OOD-1"]["train median"] == [100, 100, 0, 61.54]
     assert result["didemo test"]["train median"] == [100, 100, 100, 100]
     assert result["didemo test"]["full video"] == [100, 0, 0, 33.33]

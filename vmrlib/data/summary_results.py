@@ -66,9 +66,16 @@ def published(folder: Path, train: Sequence[Query], queries: Sequence[Query]) ->
     pairs = list(itertools.combinations(models, 2))
     gaps = {(a, b, metric): scores[a][metric] - scores[b][metric] for a, b in pairs for metric in SCORES}
     bands = _intervals(gaps, videos)
+    long = {name: _long_ap(given, queries) for name, given in models.items()}
+    long_bands = _intervals(
+        {pair: long[pair[0]][0] - long[pair[1]][0] for pair in pairs},
+        [videos[row] for row in long[pairs[0][0]][1]],
+    )
     result["differences"] = {
-        f"{a} - {b}": {metric: bands[a, b, metric] for metric in SCORES} for a, b in pairs
+        f"{a} - {b}": {metric: bands[a, b, metric] for metric in SCORES} | {"mAP, long": long_bands[a, b]}
+        for a, b in pairs
     }
+    result["short"] = _short_only(scores, models, truths)
     result["official"] = {name: _official(given, queries) for name, given in models.items()}
     result["exact ties"] = {
         name: {str(level): int((own["IoU"] == level).sum()) for level in (0.5, 0.7)}
@@ -138,6 +145,29 @@ def _official(answers: Sequence[Prediction], queries: Sequence[Query]) -> dict:
     figures = evaluate_qvhighlights(answers, queries)
     by_length = {name: figures[name]["MR-R1"]["0.5"] for name in LENGTHS}
     return figures["brief"] | {f"MR-{name}-R1@0.5": value for name, value in by_length.items()}
+
+
+def _long_ap(answers: Sequence[Prediction], queries: Sequence[Query]) -> tuple[np.ndarray, np.ndarray]:
+    """AP of the queries that have long moments, judged by these alone, and the rows of those queries."""
+    low, high = LENGTHS["long"]
+    truths = [[(a, b) for a, b in query.moments if low < b - a <= high] for query in queries]
+    rows = np.array([row for row, own in enumerate(truths) if own])
+    chosen = [answers[row] for row in rows]
+    precision = average_precision(
+        [one.moments for one in chosen], [one.scores for one in chosen], [truths[row] for row in rows]
+    )
+    return precision.mean(axis=1), rows
+
+
+def _short_only(scores: Mapping[str, Mapping], names: Iterable[str], truths) -> dict:
+    """How many queries have a short moment, how many a longer one too, and R@1, IoU=0.5 of the others."""
+    short = [own[:, 1] - own[:, 0] <= LENGTHS["short"][1] for own in truths]
+    only = np.array([own.all() for own in short])
+    return {
+        "queries": sum(bool(own.any()) for own in short),
+        "short moments only": int(only.sum()),
+        "R@1, IoU=0.5": {name: percent(scores[name]["IoU"][only] >= 0.5) for name in names if only.any()},
+    }
 
 
 def _ordered(predictions: Sequence[Prediction], queries: Sequence[Query]) -> list[Prediction]:
