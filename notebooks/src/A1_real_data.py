@@ -703,7 +703,7 @@ print("our own:", [round(100 * end, 1) for end in bootstrap_interval([1, 1, 0, 1
 # %%
 pairs = ["UniVTG - CG-DETR", "UniVTG - CG-DETR, CLIP only", "CG-DETR - CG-DETR, CLIP only"]
 rows = {f"{pair.replace(' - ', ' − ')}: {metric}": tuple(published["differences"][pair][metric]) for metric in ("R@1, IoU=0.5", "mAP", "mAP, long") for pair in pairs}
-draw_intervals(rows, "difference in points, 95 % interval over 1,519 videos", zero=0)
+draw_intervals(rows, "difference in points, 95 % interval over videos", zero=0)
 plt.show()
 for pair in published["differences"]:
     shown_by = [metric for metric, (_, low, high) in published["differences"][pair].items() if low > 0 or high < 0]
