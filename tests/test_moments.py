@@ -11,6 +11,7 @@ from vmrlib.moments import (
     moments_from_norm,
     moments_to_norm,
     non_maximum_suppression,
+    suppress_batch,
     temporal_iou,
 )
 
@@ -116,6 +117,22 @@ def test_an_overlap_of_exactly_the_threshold_survives():
 
 
 # ---- units ----------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.lists(st.tuples(moment, st.integers(-1, 4)), min_size=6, max_size=6), min_size=1, max_size=3),
+    st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    st.integers(1, 8),
+)
+def test_suppression_of_a_batch_is_that_of_each_sample_without_negative_scores(samples, threshold, top):
+    rows = torch.stack([seconds(*(moment for moment, _ in sample)) for sample in samples])
+    scores = torch.tensor([[score / 4 for _, score in sample] for sample in samples])
+    kept = suppress_batch(rows, scores, threshold, top)
+    assert kept.shape == (len(samples), top)
+    for own_rows, own_scores, own_kept in zip(rows, scores, kept, strict=True):
+        positive = (own_scores >= 0).nonzero()[:, 0]
+        wanted = positive[non_maximum_suppression(own_rows[positive], own_scores[positive], threshold, top)]
+        assert own_kept.tolist() == wanted.tolist() + [-1] * (top - len(wanted))
 
 
 def test_centres_lie_in_the_middle_of_their_clips():

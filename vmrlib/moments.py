@@ -53,6 +53,28 @@ def non_maximum_suppression(
     return torch.tensor(kept, dtype=torch.long, device=moments.device)
 
 
+def suppress_batch(
+    moments: Float[Tensor, "B N 2"], scores: Float[Tensor, "B N"], threshold: float, top: int
+) -> Int[Tensor, "B {top}"]:
+    """Indices of the `top` moments of each sample that survive, best first, -1 where there are fewer.
+
+    As `non_maximum_suppression`, for many samples at once and without the N x N matrix. Moments of a
+    negative score take no part; of equal scores the first one counts as better.
+    """
+    start, end = moments.unbind(dim=-1)
+    alive = scores.masked_fill(scores < 0, -torch.inf)
+    kept = []
+    for _ in range(top):
+        best_score, best = alive.max(dim=1, keepdim=True)
+        kept.append(torch.where(best_score > -torch.inf, best, -1))
+        best_start, best_end = start.gather(1, best), end.gather(1, best)
+        overlap = (torch.minimum(end, best_end) - torch.maximum(start, best_start)).clamp(min=0)
+        hull = torch.maximum(end, best_end) - torch.minimum(start, best_start)
+        iou = torch.where(hull > 0, overlap / torch.where(hull > 0, hull, 1), 0.0)
+        alive = alive.masked_fill(iou > threshold, -torch.inf).scatter(1, best, -torch.inf)
+    return torch.cat(kept, dim=1)
+
+
 def clip_centres(n_clips: int, seconds_per_clip: float) -> Float[Tensor, " T"]:
     """The time in the middle of each of `n_clips` clips, in seconds."""
     return (torch.arange(n_clips, dtype=torch.float64) + 0.5) * seconds_per_clip

@@ -4,7 +4,9 @@ import torch
 
 from vmrlib.features.extractor import Extractor, ExtractorError
 
-SPECIFICATIONS = "stage-clip | clip:ID_OR_FOLDER | c3d[:WEIGHTS.safetensors] | video:ID_OR_FOLDER | baseline"
+SPECIFICATIONS = (
+    "stage-clip | clip:ID_OR_FOLDER | c3d[:WEIGHTS.safetensors] | video:ID_OR_FOLDER | baseline[:FRAMES]"
+)
 
 __all__ = ["SPECIFICATIONS", "Extractor", "ExtractorError", "load_extractor"]
 
@@ -22,10 +24,10 @@ def load_extractor(
     options = {"device": device}
     if seconds_per_clip is not None:
         options["seconds_per_clip"] = seconds_per_clip
-    if spec == "baseline":
+    if spec == "baseline" or (kind == "baseline" and source.isdecimal() and int(source) >= 2):
         from vmrlib.features.baseline import BaselineExtractor
 
-        return BaselineExtractor(**options)
+        return BaselineExtractor(**options, **({"frames_per_clip": int(source)} if source else {}))
     if spec == "stage-clip":
         from vmrlib.features.clip import ClipExtractor
 

@@ -1,7 +1,8 @@
 """Features without weights: where colours, edges and motion are in a clip.
 
-Everything is computed by hand from four frames, so that one can say what each number means.
-The frame is cut into 4 x 4 cells, counted row by row. The 306 numbers are, in this order:
+Everything is computed by hand from four frames (`baseline:2`: two, in half the time), so that one can say
+what each number means. The frame is cut into 4 x 4 cells, counted row by row. The 306 numbers are, in this
+order:
 
     colour     16 x 3   mean red, green, blue
     hue        16 x 6   amount of red, yellow, green, cyan, blue, magenta
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from vmrlib.features.extractor import Extractor
+from vmrlib.features.extractor import Extractor, ExtractorError
 from vmrlib.features.pixels import resize
 
 CELLS = 4
@@ -102,12 +103,11 @@ def drift(hues: Float[Tensor, "N F 6 H W"]) -> Float[Tensor, "N 18"]:
 
 
 class BaselineExtractor(Extractor):
-    """306 hand-made features of colour, edges and motion from four frames per clip."""
+    """306 hand-made features of colour, edges and motion from the frames of a clip, at least two."""
 
     name = "baseline"
     dim = CELLS * CELLS * (3 + HUES + 4 + 1 + 4) + 3 * HUES
     size = SIDE
-    frames_per_clip = 4
     normalisation = "0..1"
     half_precision = False
     weights_sha256 = "none"
@@ -117,10 +117,15 @@ class BaselineExtractor(Extractor):
         device: str | torch.device | None = None,
         seconds_per_clip: float = 1.0,
         stride: float | None = None,
+        frames_per_clip: int = 4,
     ):
+        if frames_per_clip < 2:
+            raise ExtractorError(f"extractor baseline: motion needs 2 frames a clip, not {frames_per_clip}")
+        self.frames_per_clip = frames_per_clip
+        self.name = "baseline" if frames_per_clip == 4 else f"baseline:{frames_per_clip}"
         super().__init__(nn.Identity(), device, seconds_per_clip, stride)
 
-    def features(self, frames: UInt8[Tensor, "N 4 H W 3"]) -> Float[Tensor, "N 306"]:
+    def features(self, frames: UInt8[Tensor, "N F H W 3"]) -> Float[Tensor, "N 306"]:
         """Features of clips, in the order given above."""
         # Half the resolution widens edges beyond the pixel or two that things move between two frames.
         images = F.avg_pool2d(resize(frames, self.size).flatten(0, 1), 2).unflatten(0, frames.shape[:2])

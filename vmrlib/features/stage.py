@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +42,13 @@ def stage_features(
     try:
         features = {name: rows.float() for name, rows in load_file(path).items()}
     except (OSError, SafetensorError):  # not there yet, or damaged: compute it
-        features = {}
-        for script in tqdm(split.scripts, disable=not verbose, desc="features", unit="video"):
-            features[script.video_id] = video_features(script, extractor).half()
+        # Rendering leaves Python's lock for most of the time, so that threads share the work.
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            rows = pool.map(lambda script: video_features(script, extractor).half(), split.scripts)
+            progress = tqdm(
+                rows, total=len(split.scripts), disable=not verbose, desc="features", unit="video"
+            )
+            features = dict(zip((script.video_id for script in split.scripts), progress, strict=True))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         save_file(features, temporary)

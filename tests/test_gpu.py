@@ -1,0 +1,67 @@
+"""One training step of every model on a GPU gives the losses and gradients that it gives on the CPU."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from test_msat import SMALL, for_inference, make_batch
+
+from vmrlib.models.msat import MSAT
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+# name: a model without dropout, with weights far from zero, and a batch to learn from
+MODELS = {"msat": lambda: (MSAT(replace(SMALL, initial_std=0.3)), make_batch())}
+
+
+def move(batch: dict, device: str) -> dict:
+    return {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
+
+
+@pytest.fixture(params=MODELS)
+def pair(request):
+    """The same model and batch on both devices."""
+    torch.manual_seed(0)
+    model, batch = MODELS[request.param]()
+    return {device: (deepcopy(model).to(device), move(batch, device)) for device in ("cpu", "cuda")}
+
+
+def test_a_training_step_is_that_of_the_cpu(pair):
+    losses = {}
+    for device, (model, batch) in pair.items():
+        optimiser = torch.optim.SGD(model.train().parameters(), lr=1e-2)
+        losses[device] = model.loss(model(batch), batch)
+        losses[device]["total"].backward()
+        optimiser.step()
+    for name, value in losses["cpu"].items():
+        assert losses["cuda"][name].device.type == "cuda"
+        torch.testing.assert_close(losses["cuda"][name].cpu(), value, rtol=1e-4, atol=1e-5, msg=name)
+    on_gpu = dict(pair["cuda"][0].named_parameters())
+    for name, parameter in pair["cpu"][0].named_parameters():
+        largest = parameter.grad.abs().max().item()
+        error = (on_gpu[name].grad.cpu() - parameter.grad).abs().max().item()
+        assert error <= 2e-3 * largest + 1e-5, f"gradient of {name}: {error:.1e} of {largest:.1e}"
+        torch.testing.assert_close(on_gpu[name].cpu(), parameter, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_moments_are_those_of_the_cpu(pair):
+    found = {
+        device: model.eval().localise(for_inference(batch), top=1) for device, (model, batch) in pair.items()
+    }
+    for (moments, scores), (same, same_scores) in zip(found["cuda"], found["cpu"], strict=True):
+        assert moments.device.type == "cpu"
+        torch.testing.assert_close(moments, same, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(scores, same_scores, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_in_half_precision_is_near_the_full_one(pair):
+    model, batch = pair["cuda"]
+    full = model.train().loss(model(batch), batch)["total"].item()
+    with torch.autocast("cuda", torch.bfloat16):
+        outputs = model(batch)
+    outputs = {name: value.float() if value.is_floating_point() else value for name, value in outputs.items()}
+    half = model.loss(outputs, batch)["total"]
+    half.backward()
+    assert half.item() == pytest.approx(full, rel=0.1)
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
