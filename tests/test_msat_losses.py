@@ -100,3 +100,30 @@ def test_words_loss_is_a_sum_over_words_and_a_mean_over_samples_that_hide_some()
     logits[2, 1] = math.log(3)  # word 1 of the third sample: probability 3 / 6
     loss = msat_losses.words_loss(logits, labels, hidden)
     assert loss.item() == pytest.approx((2 * math.log(4) + math.log(2)) / 2)
+
+
+def test_a_moment_that_is_not_in_the_video_leaves_nothing_to_find_and_no_score():
+    nowhere = torch.tensor([[math.nan, math.nan], [1.0, 3.0]], dtype=torch.float64)
+    targets = msat_losses.stage_targets(nowhere, 5, peak=0.7)
+    assert not targets[0].any() and targets[1].any()
+    sample, cells = msat_losses.regression_cells(targets)
+    assert set(sample.tolist()) == {1}
+
+    offsets = torch.ones(len(cells), 2)
+    alone = msat_losses.regression_loss(offsets, cells, sample - 1, nowhere[1:])
+    both = msat_losses.regression_loss(offsets, cells, sample, nowhere)
+    torch.testing.assert_close(both, alone)  # the mean is over the moments that are there
+
+    # A score of 0.5 for a moment that is not there costs ln 2 * 0.5^2, whatever its boundaries.
+    logits, moved = torch.zeros(1, 2), torch.zeros(1, 2, 2)
+    cost = msat_losses.iou_loss(logits, moved, torch.tensor([[0, 2], [1, 3]]), nowhere[:1])
+    assert cost.item() == pytest.approx(math.log(2) / 4)
+
+
+def test_words_without_a_label_are_neither_guessed_nor_counted():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 5.0]])
+    hidden = torch.tensor([[True, False], [True, False]])
+    labels = torch.tensor([[0, 1], [-100, -100]])
+    own = -torch.log_softmax(logits[0], dim=0)[0]
+    torch.testing.assert_close(msat_losses.words_loss(logits, labels, hidden), own)
+    assert msat_losses.words_loss(logits[1:], labels[1:], hidden[1:]).item() == 0.0

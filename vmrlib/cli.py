@@ -12,6 +12,8 @@ COMMANDS = {
     "stage": ("vmrlib.data.stage.export", "write Stage videos, annotations and subtitles, or its statistics"),
     "data": ("vmrlib.data.command", "check the public datasets and annotations of your own"),
     "extract": ("vmrlib.features.extract", "turn videos into a feature store"),
+    "train": ("vmrlib.train", "train a model as a configuration says, or go on with a run"),
+    "ablate": ("vmrlib.ablate", "train the arms of an experiment over seeds, and keep every hit"),
     "find": ("vmrlib.finding", "find the moment of a video that a sentence describes"),
     "evaluate": ("vmrlib.evaluate", "score predictions as the official evaluators do"),
     "analyse": (

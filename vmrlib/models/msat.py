@@ -133,7 +133,8 @@ class MSATConfig:
     def stage(cls, **changes) -> "MSATConfig":
         """Small enough to learn Stage in a minute on two cores: 12 cells of 2 s for 24 s of video.
 
-        The factors and the wider weights make up for the short training; dropout did more harm than good in it.
+        The factors and the wider weights make up for the short training; dropout did more harm than good in
+        it.
         """
         values = {
             "clips": 24,

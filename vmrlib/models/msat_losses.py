@@ -1,8 +1,9 @@
 """What MSAT learns from: targets on the boundary points, and four losses (section 4 of its specification).
 
-All positions are in cells: a moment of seconds divided by duration / N. A mean over the samples of a batch
-divides by the number of samples that a process has *on average*, so that several processes, whose gradients
-are averaged, step exactly as one would with all of their samples.
+All positions are in cells: a moment of seconds divided by duration / N. A sample whose moment is NaN has none
+in its video: no point is a start, a middle or an end, and no candidate has any IoU. A mean over the samples
+of a batch divides by the number of samples that a process has *on average*, so that several processes, whose
+gradients are averaged, step exactly as one would with all of their samples.
 """
 
 import torch
@@ -48,7 +49,8 @@ def stage_targets(
     bells = bell((start + end) / 2, MIDDLE_WIDTH)
     cut = bells.masked_fill(bells < MIDDLE_FLOOR, 0.0).masked_fill(bells >= MIDDLE_PEAK, 1.0)
     rows.append(cut.masked_fill((cut == 0).all(dim=1, keepdim=True) & nearest(bells), 1.0))
-    return torch.stack(rows, dim=1).float()
+    targets = torch.stack(rows, dim=1).float()
+    return targets.masked_fill(absent(moments_cell)[:, None, None], 0.0)
 
 
 def regression_cells(targets: Float[Tensor, "B 3 T"]) -> tuple[Int[Tensor, " R"], Int[Tensor, "R 2"]]:
@@ -59,6 +61,11 @@ def regression_cells(targets: Float[Tensor, "B 3 T"]) -> tuple[Int[Tensor, " R"]
     near = (targets[:, 0] >= NEAR)[:, :, None] & (targets[:, 1] >= NEAR)[:, None, :]
     found = near.nonzero()
     return found[:, 0], found[:, 1:]
+
+
+def absent(moments_cell: Float[Tensor, "B 2"]) -> Bool[Tensor, " B"]:
+    """Samples whose video does not hold the moment."""
+    return moments_cell.isnan().any(dim=1)
 
 
 def stage_loss(logits: Float[Tensor, "B 3 T"], targets: Float[Tensor, "B 3 T"]) -> Float[Tensor, ""]:
@@ -79,7 +86,8 @@ def regression_loss(
     wanted = (moments_cell[sample] - cells).to(offsets.dtype)
     distance = (offsets - wanted).abs().mean(dim=1)
     share = 1 / torch.bincount(sample, minlength=batch).to(offsets.dtype)
-    return (distance * share[sample]).sum() / samples(batch, offsets)
+    present = samples((~absent(moments_cell)).sum(), offsets)
+    return (distance * share[sample]).sum() / present.where(present > 0, 1)
 
 
 def iou_loss(
@@ -98,7 +106,7 @@ def iou_loss(
     true_start, true_end = moments_cell.to(moved.dtype)[:, None].unbind(dim=-1)
     overlap = (torch.minimum(end, true_end) - torch.maximum(start, true_start)).clamp_min(1e-10)
     hull = (torch.maximum(end, true_end) - torch.minimum(start, true_start)).clamp_min(1e-7)
-    iou = overlap / hull
+    iou = (overlap / hull).masked_fill(absent(moments_cell)[:, None], 0.0)
     wanted = iou.masked_fill(iou < LEAST_IOU, 0.0)
     valid = start < end
     per_moment = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
@@ -110,9 +118,12 @@ def iou_loss(
 def words_loss(
     logits: Float[Tensor, "W V"], labels: Int[Tensor, "B L"], hidden: Bool[Tensor, "B L"]
 ) -> Float[Tensor, ""]:
-    """L_mlm: cross entropy of the hidden words, summed, over the number of samples that hide one."""
-    total = F.cross_entropy(logits, labels[hidden], reduction="sum")
-    count = samples(hidden.any(dim=1).sum(), logits)
+    """L_mlm: cross entropy of the hidden words, summed, over the number of samples that hide one.
+
+    Words with a negative label are left out.
+    """
+    total = F.cross_entropy(logits, labels[hidden].clamp_min(-1), ignore_index=-1, reduction="sum")
+    count = samples((hidden & (labels >= 0)).any(dim=1).sum(), logits)
     return total / count.where(count > 0, 1)
 
 

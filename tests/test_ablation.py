@@ -1,0 +1,142 @@
+"""Ablations: figures come from the hits, what was done is never repeated, results can be checked."""
+
+import json
+
+import pytest
+import torch
+from stage_splits import split
+
+from vmrlib import ablate, ablation
+from vmrlib.ablation import ResultsError
+from vmrlib.data.loaders import MomentDataset, train_vocabulary
+from vmrlib.material import letter_vectors
+
+
+def results_of(**arms):
+    """Results on one split of two videos with two queries each; an arm is one string of hits per seed."""
+    return {
+        "splits": {"test": {"queries_per_video": [2, 2]}},
+        "arms": {
+            name: {"runs": {str(seed): {"hits": {"test": {"0.5": hits}}} for seed, hits in enumerate(seeds)}}
+            for name, seeds in arms.items()
+        },
+    }
+
+
+def test_recall_is_the_mean_over_seeds_and_queries():
+    found = ablation.recall(results_of(a=["1100", "1110", "1111"]), "a", "test")
+    assert (found.mean, found.seeds) == (75.0, 3)
+    assert found.deviation == pytest.approx(25.0)
+    assert found.error > 0
+
+
+def test_equal_arms_differ_by_nothing_and_nothing_is_shown():
+    found = ablation.difference(results_of(a=["1100"], b=["1100"]), "a", "b", "test")
+    assert (found.mean, found.low, found.high, found.shown) == (0.0, 0.0, 0.0, False)
+    assert str(found) == "+0.0 [+0.0, +0.0], not shown"
+
+
+def test_the_interval_of_a_difference_holds_the_noise_of_the_seeds():
+    quiet = ablation.difference(results_of(a=["1111", "1111"], b=["0000", "0000"]), "a", "b", "test")
+    noisy = ablation.difference(results_of(a=["1111", "0000"], b=["0000", "0000"]), "a", "b", "test")
+    assert quiet.shown and (quiet.low, quiet.high) == (100.0, 100.0)
+    assert noisy.mean == 50.0 and not noisy.shown  # seeds 0 and 100: nothing is known
+    assert noisy.high - noisy.mean == pytest.approx(1.96 * (100 / 2**0.5) / 2**0.5)
+
+
+def test_one_more_run_lies_further_out_than_the_mean():
+    low, high = ablation.next_run(results_of(a=["1100", "1110", "1111"]), "a", "test")
+    assert low < 75 - 4.3 * 25 and high > 75 + 4.3 * 25
+
+
+def test_hits_that_are_not_there_are_named():
+    with pytest.raises(ResultsError, match=r"no hits of 'b' on test"):
+        ablation.hits(results_of(a=["1"]), "b", "test")
+
+
+def test_a_file_without_arms_is_refused(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("{}")
+    with pytest.raises(ResultsError, match="arms"):
+        ablation.read_results(path)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """An experiment of two arms whose trainings are counted, not done."""
+    experiment = ablate.Experiment(
+        "stage.yaml",
+        {"plain": ablate.Arm(), "mean": ablate.Arm({"model.proposals": "mean"})},
+        learning_rates=(1e-3, 2e-3),
+        seeds=(0, 1),
+    )
+    trained = []
+
+    def pretend(material, arm, splits):
+        config = material.config
+        rate, seed = config.training.learning_rate, config.training.seed
+        trained.append((config.model.changes.get("proposals"), rate, seed))
+        hits = {split: {"0.3": "1", "0.5": "1", "0.7": "0"} for split in splits}
+        return {"val": 1000 * rate, "hits": hits}
+
+    monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", experiment)
+    monkeypatch.setattr(ablate, "run_arm", pretend)
+    monkeypatch.setattr(ablate, "describe", lambda *a: {"configuration": {}, "splits": {}, "seeds": [0, 1]})
+    return trained
+
+
+def test_val_chooses_the_learning_rate_of_each_arm(tiny, tmp_path):
+    results = ablate.ablate("tiny", tmp_path / "r.json")
+    assert [arm["learning_rate"] for arm in results["arms"].values()] == [2e-3, 2e-3]
+    plain = [(None, 1e-3, 0), (None, 2e-3, 0), (None, 2e-3, 0), (None, 2e-3, 1)]
+    assert tiny == plain + [("mean", rate, seed) for _, rate, seed in plain]
+
+
+def test_a_killed_experiment_goes_on_with_the_run_it_was_in(tiny, tmp_path):
+    path = tmp_path / "r.json"
+    whole = ablate.ablate("tiny", path)
+    cut = json.loads(path.read_text())
+    del cut["arms"]["mean"]["runs"]["1"]
+    path.write_text(json.dumps(cut))
+    tiny.clear()
+    assert ablate.ablate("tiny", path) == whole
+    assert tiny == [("mean", 2e-3, 1)]
+
+
+def test_results_of_another_configuration_are_not_mixed(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    ablate.ablate("tiny", path)
+    monkeypatch.setattr(
+        ablate, "describe", lambda *a: {"configuration": {"steps": 9}, "splits": {}, "seeds": [0, 1]}
+    )
+    with pytest.raises(ValueError, match="another configuration"):
+        ablate.ablate("tiny", path)
+
+
+class Seen:
+    """The material of five queries whose videos are all ones."""
+
+    def __init__(self):
+        self.vocabulary = train_vocabulary(query.text for query in self.queries("val"))
+
+    def queries(self, name):
+        return split("open", name).queries[:5]
+
+    def features(self, name):
+        return [{query.video_id: torch.ones(4, 3) for query in self.queries(name)}]
+
+    def dataset(self, name, targets=True):
+        words = letter_vectors(self.vocabulary.words[1:-1])
+        return MomentDataset(self.queries(name), self.features(name), 4, 2, words, self.vocabulary)
+
+
+def test_a_text_blind_arm_reads_the_same_word_for_every_query():
+    items = list(ablate.dataset(Seen(), "val", ablate.Arm(blind="text")))
+    assert {tuple(item["word_labels"].tolist()) for item in items} == {(len(Seen().vocabulary) - 1,)}
+    assert all(item["video"].any() for item in items)
+
+
+def test_a_video_blind_arm_sees_zeros_and_reads():
+    items = list(ablate.dataset(Seen(), "val", ablate.Arm(blind="video")))
+    assert not any(item["video"].any() for item in items)
+    assert len({tuple(item["word_labels"].tolist()) for item in items}) > 1

@@ -1,0 +1,267 @@
+"""python -m vmrlib ablate: train the arms of an experiment on Stage, over seeds, and keep every hit.
+
+All arms have the same steps and the same choice of learning rates; which one, val decides, with the first
+seed. The test splits are looked at once a run is over. Every run is written as soon as it is done, so that an
+experiment that was killed goes on with the run it was in. `ablation` reads the file.
+"""
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+import vmrlib
+from vmrlib.ablation import next_run, read_results, recall, table
+from vmrlib.configuration import RunConfig, read_config
+from vmrlib.data.annotations import Query
+from vmrlib.data.files import write_text
+from vmrlib.data.loaders import MomentDataset
+from vmrlib.data.model_free import truths
+from vmrlib.data.stage import SPLITS
+from vmrlib.material import Material
+from vmrlib.metrics import hits_at
+from vmrlib.models.msat import MSAT
+from vmrlib.training import predict, train
+
+IOUS = (0.3, 0.5, 0.7)
+TESTS = tuple(split for split in SPLITS if split.startswith("test"))
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is different in one arm: keys of the configuration, or what the model does not get to see."""
+
+    changes: Mapping = field(default_factory=dict)
+    blind: str = ""  # "video", "text"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Arms by name, and what they share."""
+
+    config: str
+    arms: Mapping[str, Arm]
+    learning_rates: tuple[float, ...] = (2e-3, 3e-3, 4e-3)
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+EXPERIMENTS = {
+    # What MSAT's description of a moment is worth, and what can be answered without seeing or reading.
+    "msat_stage": Experiment(
+        "stage.yaml",
+        {
+            "start, middle, end": Arm(),
+            "mean of points": Arm({"model.proposals": "mean"}),
+            "maximum of points": Arm({"model.proposals": "max"}),
+            "end points": Arm({"model.proposals": "endpoints"}),
+            "video-blind": Arm(blind="video"),
+            "text-blind": Arm(blind="text"),
+        },
+    ),
+}
+
+
+class Blank(Mapping):
+    """Features that show nothing: zeros in the shape of the true ones."""
+
+    def __init__(self, features: Mapping):
+        self.features = features
+
+    def __getitem__(self, video_id: str):
+        return torch.zeros_like(self.features[video_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.features)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def dataset(material: Material, split: str, arm: Arm, targets: bool = True) -> MomentDataset:
+    """A split as this arm sees it. Without text every query is the same word."""
+    seen = material.dataset(split, targets)
+    if not arm.blind:
+        return seen
+    queries, features = material.queries(split), material.features(split)
+    if arm.blind == "text":
+        queries = [replace(query, text="something") for query in queries]
+    else:
+        features = [Blank(each) for each in features]
+    return MomentDataset(
+        queries,
+        features,
+        seen.clips,
+        seen.cells,
+        seen.words,
+        seen.vocabulary,
+        seed=seen.seed,
+        targets=targets,
+    )
+
+
+def configure(experiment: Experiment, arm: Arm, rate: float, seed: int, steps: int | None) -> RunConfig:
+    """The configuration of one run."""
+    changes = dict(arm.changes) | {"training.learning_rate": rate, "training.seed": seed}
+    return read_config(CONFIGS / experiment.config, changes | ({"training.steps": steps} if steps else {}))
+
+
+def run_arm(material: Material, arm: Arm, splits: tuple[str, ...]) -> dict:
+    """One training: val figures, steps, seconds, and the hits on the splits."""
+    config = material.config
+    torch.manual_seed(config.training.seed)
+    model = MSAT(material.model_config)
+    result = train(
+        model,
+        dataset(material, config.data.train, arm),
+        dataset(material, config.data.val, arm),
+        config.training,
+    )
+    record = {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "seconds": round(result.seconds, 1),
+        "val": result.metrics[config.training.metric],
+        "hits": {},
+    }
+    for split in splits:
+        predictions = predict(model, dataset(material, split, arm, targets=False))
+        answers = [prediction.moments[:1] for prediction in predictions]
+        known = truths(material.queries(split))
+        record["hits"][split] = {
+            str(iou): "".join("01"[int(hit)] for hit in hits_at(answers, known, 1, iou)) for iou in IOUS
+        }
+    return record
+
+
+def per_video(queries: list[Query]) -> list[int]:
+    """How many queries each video has, in their order."""
+    counts: dict[str, int] = {}
+    for query in queries:
+        counts[query.video_id] = counts.get(query.video_id, 0) + 1
+    return list(counts.values())
+
+
+def describe(experiment: Experiment, config: RunConfig, material: Material, command: str) -> dict:
+    """The head of a results file: everything but the arms."""
+    return {
+        "command": command,
+        "vmrlib": vmrlib.__version__,
+        "code": code_version(),
+        "train": material.provenance(config.data.train),
+        "splits": {
+            split: material.provenance(split) | {"queries_per_video": per_video(material.queries(split))}
+            for split in TESTS
+        },
+        "configuration": asdict(config),
+        "learning_rates": list(experiment.learning_rates),
+        "seeds": list(experiment.seeds),
+    }
+
+
+def code_version() -> str:
+    """The commit that the code is at, where it is a working copy."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=CONFIGS.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return found.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def ablate(name: str, out: Path, steps: int | None = None, command: str = "") -> dict:
+    """The results of an experiment; runs that the file holds already are not repeated.
+
+    Raises ValueError where the file was made with another configuration.
+    """
+    experiment = EXPERIMENTS[name]
+    first = configure(experiment, Arm(), experiment.learning_rates[0], experiment.seeds[0], steps)
+    material = Material(first)
+    head = json.loads(json.dumps(describe(experiment, first, material, command)))
+    results = head | {"arms": {}}
+    if out.exists():
+        results = read_results(out)
+        for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
+            if results.get(key) != head.get(key):
+                raise ValueError(f"{out}: made with another {key}; choose another file")
+    for title, arm in experiment.arms.items():
+        record = results["arms"].setdefault(title, {"changes": dict(arm.changes), "blind": arm.blind})
+        search, runs = record.setdefault("search", {}), record.setdefault("runs", {})
+
+        def once(rate: float, seed: int, splits: tuple[str, ...], arm=arm) -> dict:
+            config = configure(experiment, arm, rate, seed, steps)
+            return run_arm(material.variant(config), arm, splits)
+
+        for rate in experiment.learning_rates:
+            if str(rate) not in search:
+                search[str(rate)] = once(rate, experiment.seeds[0], ())["val"]
+                write_results(out, results)
+                print(f"{title}: learning rate {rate:g}: val {search[str(rate)]:.1f}", flush=True)
+        best = max(experiment.learning_rates, key=lambda rate: search[str(rate)])
+        record["learning_rate"] = best
+        for seed in experiment.seeds:
+            if str(seed) not in runs:
+                runs[str(seed)] = once(best, seed, TESTS)
+                write_results(out, results)
+                print(f"{title}: seed {seed}: val {runs[str(seed)]['val']:.1f}", flush=True)
+    return results
+
+
+def write_results(out: Path, results: dict) -> None:
+    write_text(out, json.dumps(results, indent=1) + "\n")
+
+
+def check(name: str, path: Path, title: str, split: str = "test-iid") -> bool:
+    """Trains one arm anew with the next seed; does R@1 lie where the file says one more run should?"""
+    experiment, results = EXPERIMENTS[name], read_results(path)
+    arm, record = experiment.arms[title], results["arms"][title]
+    steps, seed = results["configuration"]["training"]["steps"], max(experiment.seeds) + 1
+    config = configure(experiment, arm, record["learning_rate"], seed, steps)
+    hit = run_arm(Material(config), arm, (split,))["hits"][split]["0.5"]
+    low, high = next_run(results, title, split)
+    found = 100 * hit.count("1") / len(hit)
+    print(
+        f"{title}, seed {seed}, {split}: R@1, IoU=0.5 is {found:.1f}; one more run should lie in "
+        f"[{low:.1f}, {high:.1f}] (mean of the file: {recall(results, title, split).mean:.1f})"
+    )
+    return low <= found <= high
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = "example: python -m vmrlib ablate msat_stage --out results/msat_stage.json"
+    parser.add_argument("experiment", choices=list(EXPERIMENTS))
+    parser.add_argument("--out", type=Path, required=True, help="the results file; runs in it are kept")
+    parser.add_argument("--steps", type=int, help="fewer or more steps of training than the configuration's")
+    parser.add_argument("--check", metavar="ARM", help="train this arm once more and compare with the file")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 1 where a check fails."""
+    if args.check:
+        if args.check not in EXPERIMENTS[args.experiment].arms:
+            known = ", ".join(EXPERIMENTS[args.experiment].arms)
+            raise ValueError(f"--check: {args.check!r} is no arm; there are {known}")
+        return 0 if check(args.experiment, args.out, args.check) else 1
+    command = f"python -m vmrlib ablate {args.experiment} --out {args.out.as_posix()}"
+    command += f" --steps {args.steps}" if args.steps else ""
+    results = ablate(args.experiment, args.out, args.steps, command)
+    if args.json:
+        figures = {
+            arm: {split: vars(recall(results, arm, split)) for split in results["splits"]}
+            for arm in results["arms"]
+        }
+        print(json.dumps(figures))
+    else:
+        print(table(results))
+    return 0

@@ -1,0 +1,348 @@
+"""What a training run is made of: queries, features, word vectors and vocabulary, as its configuration says.
+
+    material = Material(read_config("configs/stage.yaml"))
+    train_set, val_set = material.dataset("train"), material.dataset("val")
+    model = MSAT(material.model_config)
+
+`notebook_material` is the same for a notebook: Stage, or the dataset that VMRLIB_DATASET names.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vmrlib.configuration import FeatureSource, RunConfig, read_config
+from vmrlib.data import data_folder
+from vmrlib.data.annotations import Query, read_jsonl
+from vmrlib.data.datasets import DATASETS, read_split
+from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
+from vmrlib.data.published import LAYOUTS, PublishedFeatures
+from vmrlib.data.simulated import SimulatedFeatures
+from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
+from vmrlib.data.stage.words import word_vectors
+from vmrlib.data.store import FeatureStore
+from vmrlib.models.msat import MSATConfig
+from vmrlib.text import Vocabulary, WordVectors, tokenize
+
+MOST_WORDS = 50_000  # of a file of word vectors that go into a checkpoint as they are
+WORDS_DIM = 300  # of Stage's word vectors, and of letters
+
+Split = StageSplit | Sequence[Query]
+
+
+class MaterialError(ValueError):
+    """Something that a configuration names and that cannot be had; the message says where to get it."""
+
+
+class Material:
+    """The data of one run. With `simulate` features are seeded noise of the shape that they would have."""
+
+    def __init__(self, config: RunConfig, simulate: bool = False, verbose: bool = False):
+        if simulate:
+            config = replace(config, features=tuple(simulated(source) for source in config.features))
+        self.config, self.verbose = config, verbose
+        self._splits: dict[str, Split] = {}
+        self._features: dict[str, list[Videos]] = {}
+
+    def variant(self, config: RunConfig) -> "Material":
+        """The material of another configuration of the same data; what is loaded already is shared."""
+        for part in ("data", "features", "words"):
+            if getattr(config, part) != getattr(self.config, part):
+                raise MaterialError(f"{part} differs: not the same data")
+        other = Material(config, verbose=self.verbose)
+        other._splits, other._features = self._splits, self._features
+        return other
+
+    def provenance(self, name: str) -> dict:
+        """Version, hash and knobs of a split of Stage; of other data the name alone."""
+        split = self._split(name)
+        return split.provenance if isinstance(split, StageSplit) else {"split": name}
+
+    def queries(self, name: str) -> list[Query]:
+        """The queries of a split: of all of it, but for `train` where a fraction is wanted."""
+        split = self._split(name)
+        queries = list(split.queries if isinstance(split, StageSplit) else split)
+        data = self.config.data
+        if name != data.train or data.fraction == 1.0:
+            return queries
+        generator = torch.Generator().manual_seed(seed_of(self.config.training.seed, "fraction"))
+        number = max(1, round(data.fraction * len(queries)))
+        return [
+            queries[i] for i in sorted(torch.randperm(len(queries), generator=generator)[:number].tolist())
+        ]
+
+    def features(self, name: str) -> list[Videos]:
+        """The features of the videos of a split, one mapping for each source."""
+        if name not in self._features:
+            split = self._split(name)
+            queries = split.queries if isinstance(split, StageSplit) else split
+            durations = {query.video_id: query.duration for query in queries}
+            self._features[name] = [
+                self._open(number, source, split, durations)
+                for number, source in enumerate(self.config.features)
+            ]
+        return self._features[name]
+
+    def dataset(self, name: str, targets: bool = True) -> MomentDataset:
+        """A split for training (with targets) or for inference."""
+        model, split = self.model_config, self._split(name)
+        negatives = {}
+        if targets and name == self.config.data.train and self.config.data.negatives:
+            negatives["negatives"] = self.config.data.negatives
+            if isinstance(split, StageSplit):
+                negatives["absent"] = partial(is_absent, split)
+        return MomentDataset(
+            self.queries(name),
+            self.features(name),
+            model.clips,
+            model.cells,
+            self.words,
+            self.vocabulary,
+            seed=self.config.training.seed,
+            targets=targets,
+            longest=model.positions - model.points,
+            **negatives,
+        )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The words of all training queries, whatever fraction of them is trained on."""
+        split = self._split(self.config.data.train)
+        queries = split.queries if isinstance(split, StageSplit) else split
+        return train_vocabulary(query.text for query in queries)
+
+    @cached_property
+    def words(self) -> WordVectors:
+        """The word vectors that `config.words` names; of a large file those of the words of this data."""
+        name, data = self.config.words, self.config.data
+        if name == "stage":
+            table = word_vectors(dim=WORDS_DIM)
+            return WordVectors(list(table), torch.stack(list(table.values())).numpy())
+        if name == "letters":
+            return letter_vectors(self.vocabulary.words[1:-1])
+        path = find_file(name)
+        splits = dict.fromkeys((data.train, data.val, *data.test))
+        needed = {word for split in splits for query in self.queries(split) for word in tokenize(query.text)}
+        needed |= set(self.vocabulary.words)
+        if path.suffix != ".npz":
+            return WordVectors.from_text(path, needed)
+        vectors = WordVectors.from_npz(path)
+        if len(vectors.vocabulary) <= MOST_WORDS:
+            return vectors
+        kept = [word for word in vectors.vocabulary.words if word in needed]
+        return WordVectors(kept, vectors(kept).numpy())
+
+    @cached_property
+    def model_config(self) -> MSATConfig:
+        """The model's configuration with the sizes of this data: dim_video, dim_words, vocabulary."""
+        dim = sum(record["dim"] for record in self.feature_records)
+        sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}
+        config = self.config.model.config(**sizes)
+        for name, value in sizes.items():
+            if getattr(config, name) != value:
+                raise MaterialError(f"model.{name} is {getattr(config, name)}, but the data has {value}")
+        return config
+
+    @cached_property
+    def feature_records(self) -> list[dict]:
+        """How the features of each source are made: what a checkpoint says that it needs."""
+        return [self._record(source) for source in self.config.features]
+
+    @property
+    def label(self) -> str:
+        """`simulated features` where any are, else nothing: it goes into every output."""
+        return "simulated features" if any(source.simulated for source in self.config.features) else ""
+
+    @property
+    def about(self) -> dict:
+        """What checkpoints say about the data."""
+        data = self.config.data
+        about = {"preset": self.config.model.preset, "features": self.feature_records}
+        about["dataset"] = {"name": data.dataset, "train": data.train, "val": data.val}
+        about["dataset"] |= {"fraction": data.fraction, "train_queries": len(self.queries(data.train))}
+        split = self._split(data.train)
+        if isinstance(split, StageSplit):
+            about["dataset"] |= split.provenance
+        if data.dataset == "own":  # the place of a file is nobody's business
+            about["dataset"] |= {"train": Path(data.train).name, "val": Path(data.val).name}
+        about["window"] = self.window
+        about["words_from"] = Path(self.config.words).name
+        return about | ({"label": self.label} if self.label else {})
+
+    @property
+    def window(self) -> float:
+        """Seconds of video that the model gets to know: nine of ten training videos are no longer."""
+        durations = {query.video_id: query.duration for query in self.queries(self.config.data.train)}
+        return float(np.quantile(list(durations.values()), 0.9))
+
+    def _split(self, name: str) -> Split:
+        if name not in self._splits:
+            data = self.config.data
+            if data.dataset == "stage":
+                videos = data.train_videos if name == data.train else None
+                self._splits[name] = stage_split(name, data.profile, videos or data.videos)
+            elif data.dataset == "own":
+                self._splits[name] = read_jsonl(name)
+            elif data.dataset in DATASETS:
+                self._splits[name] = list(read_split(data.dataset, name).queries)
+            else:
+                known = ", ".join(["stage", "own", *DATASETS])
+                raise MaterialError(f"data.dataset: expected one of {known}, found {data.dataset!r}")
+        return self._splits[name]
+
+    def _open(
+        self, number: int, source: FeatureSource, split: Split, durations: Mapping[str, float]
+    ) -> Videos:
+        """The features of one source for the videos of a split."""
+        if source.simulated:
+            return _simulated(source, durations)
+        if source.store:
+            return FeatureStore(source.store)
+        if source.published:
+            return PublishedFeatures(LAYOUTS[source.published], find_file(source.path), durations)
+        if not isinstance(split, StageSplit):
+            raise MaterialError(
+                f"features.{number}.extractor: only Stage is extracted on the way; for your own videos "
+                f"python -m vmrlib extract VIDEOS --extractor {source.extractor} --out X, and then store: X"
+            )
+        from vmrlib.features.stage import stage_features  # it renders, and loads what extracts
+
+        return stage_features(split, _extractor(source.extractor, source.seconds_per_clip), self.verbose)
+
+    def _record(self, source: FeatureSource) -> dict:
+        if source.extractor:
+            extractor = _extractor(source.extractor, source.seconds_per_clip)
+            more = {"spec": source.extractor, "seconds_per_clip": extractor.seconds_per_clip}
+            return extractor.metadata() | more
+        if source.store:
+            metadata = dict(FeatureStore(source.store).metadata)
+            if "dim" not in metadata:
+                metadata["dim"] = next(iter(FeatureStore(source.store).values())).values.shape[1]
+            more = {"spec": specification(metadata), "seconds_per_clip": metadata.get("window")}
+            return metadata | more
+        if source.simulated:
+            noise = _simulated(source, {})
+            return {"spec": noise.name, "dim": noise.dim, "seconds_per_clip": noise.seconds_per_clip}
+        if source.published not in LAYOUTS:
+            raise MaterialError(f"no layout {source.published!r} of features; there are {', '.join(LAYOUTS)}")
+        layout = LAYOUTS[source.published]
+        return {"spec": source.published, "dim": layout.dim, "seconds_per_clip": layout.seconds_per_clip}
+
+
+def is_absent(split: StageSplit, query: Query, video_id: str) -> bool:
+    """Is the query true of no moment of this video? On Stage that is known for every pair."""
+    return not matches(parse(query.text), split.script_of[video_id])
+
+
+@cache
+def stage_split(name: str, profile: str, videos: int | None = None) -> StageSplit:
+    """A split of Stage with the default knobs of a profile; made once."""
+    if profile not in ("open", "kitchen"):
+        raise MaterialError(f"data.profile: expected open or kitchen, found {profile!r}")
+    return make_split(name, StageConfig.open() if profile == "open" else StageConfig.kitchen(), videos)
+
+
+@cache
+def _extractor(spec: str, seconds_per_clip: float | None):
+    from vmrlib.features import load_extractor
+
+    return load_extractor(spec, seconds_per_clip=seconds_per_clip)
+
+
+def specification(metadata: Mapping) -> str:
+    """The specification of the extractor that made a store, as `vmrlib extract` takes it."""
+    name = str(metadata.get("extractor", ""))
+    plain = name in ("", "stage-clip") or name.startswith(("baseline", "c3d", "clip:", "video:"))
+    return name if plain else f"clip:{name}"
+
+
+def simulated(source: FeatureSource) -> FeatureSource:
+    """A source of noise in the shape of another source, which need not be there."""
+    if source.simulated:
+        return source
+    if source.published:
+        return FeatureSource(simulated=source.published, seconds_per_clip=source.seconds_per_clip)
+    if source.store:
+        metadata = FeatureStore(source.store).metadata
+        name, dim, seconds = metadata.get("extractor", "store"), metadata["dim"], metadata["stride"]
+    else:
+        extractor = _extractor(source.extractor, source.seconds_per_clip)
+        name, dim, seconds = source.extractor, extractor.dim, extractor.stride
+    return FeatureSource(simulated=name, dim=dim, seconds_per_clip=seconds)
+
+
+def _simulated(source: FeatureSource, durations: Mapping[str, float]) -> SimulatedFeatures:
+    return SimulatedFeatures(durations, source.simulated, source.dim, source.seconds_per_clip)
+
+
+def letter_vectors(words: Iterable[str], dim: int = WORDS_DIM) -> WordVectors:
+    """A direction for each word, drawn from its letters: vectors that need no file and know no meaning."""
+    words = list(words)
+    rows = [
+        torch.randn(dim, generator=torch.Generator().manual_seed(seed_of("letters", word))) for word in words
+    ]
+    table = torch.nn.functional.normalize(torch.stack(rows), dim=1) if rows else torch.zeros(0, dim)
+    return WordVectors(words, table.numpy().astype(np.float32))
+
+
+def find_file(name: str) -> Path:
+    """A file or folder: as it is named, or below the data folder or a local mirror (VMRLIB_MIRROR).
+
+    Raises MaterialError that says where it was looked for.
+    """
+    mirror = os.environ.get("VMRLIB_MIRROR")
+    places = [Path(name), data_folder() / name, *([Path(mirror) / name] if mirror else [])]
+    for place in places:
+        if place.exists():
+            return place
+    raise MaterialError(
+        f"{name}: no such file, neither here nor below {data_folder()}; "
+        "bash data_download.sh --list names what can be fetched (--features simulated tries without features)"
+    )
+
+
+def notebook_material(configs: str | os.PathLike | None = None, **changes) -> Material:
+    """The material of a notebook: Stage, or the dataset that the variable VMRLIB_DATASET names.
+
+    With VMRLIB_DATASET=tacos it is configs/tacos.yaml; where its feature file is missing, features are
+    simulated (`material.label` says so), and where its word vectors are missing, the 840B subset of TACoS is
+    used, or `letters`. `changes` are those of `read_config`, with `__` for the dot: `training__epochs=1`.
+    `configs` is the folder of the configurations, by default the one beside the package.
+    """
+    folder = Path(configs) if configs else Path(__file__).resolve().parents[1] / "configs"
+    name = os.environ.get("VMRLIB_DATASET") or "stage"
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise MaterialError(f"VMRLIB_DATASET is {name!r}: there are configurations for {known}")
+    config = read_config(path, {key.replace("__", "."): value for key, value in changes.items()})
+    if config.words not in ("stage", "letters"):
+        for words in (config.words, f"word_vectors/glove.840B.300d.{config.data.dataset}.npz", "letters"):
+            if words == "letters" or _exists(words):
+                config = replace(config, words=words)
+                break
+    missing = any(source.path and not _exists(source.path) for source in config.features)
+    return Material(config, simulate=missing)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return bool(find_file(name))
+    except MaterialError:
+        return False
+
+
+def describe_set(name: str, dataset: MomentDataset, material: Material) -> str:
+    """A line that says how much there is in a set."""
+    videos = len({query.video_id for query in dataset.queries})
+    line = f"{len(dataset.queries)} queries about {videos} videos"
+    if dataset.targets:
+        line += f", {len(dataset)} moments"
+    if dataset.dropped:
+        line += f" ({len(dataset.dropped)} outside of their videos, left out)"
+    return f"{name}: {line}"

@@ -1,0 +1,142 @@
+"""What a training will cost, before anything is spent: parameters, memory, steps and hours.
+
+A few steps are really done, on simulated features of the right shape; the model is thrown away.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from vmrlib.data.loaders import collate
+from vmrlib.engine.predicting import to_device
+from vmrlib.engine.processes import pick_device
+from vmrlib.material import Material
+from vmrlib.models.msat import MSAT
+
+WARM_UP, MEASURED = 2, 5  # steps
+BYTES_PER_PARAMETER = 16  # float32 weight and gradient, and the two moments of AdamW
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sizes in bytes and times in seconds of a whole run on this machine.
+
+    activations: what one step keeps for its backward pass (on a GPU: the peak above weights and optimiser).
+    videos: the resampled features of train and val in memory.
+    """
+
+    device: str
+    parameters: int
+    training_bytes: int
+    activations_bytes: int
+    videos_bytes: int
+    train_queries: int
+    val_queries: int
+    steps: int
+    evaluations: int
+    seconds_per_step: float
+    seconds_per_evaluation: float
+
+    @property
+    def hours(self) -> float:
+        """All steps and all evaluations."""
+        seconds = self.steps * self.seconds_per_step + self.evaluations * self.seconds_per_evaluation
+        return seconds / 3600
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        memory = self.training_bytes + self.activations_bytes
+        return [
+            f"parameters   {self.parameters:,}",
+            f"memory       {mib(memory)}: weights, gradients and optimiser {mib(self.training_bytes)}, "
+            f"a step {mib(self.activations_bytes)}; and {mib(self.videos_bytes)} of videos",
+            f"steps        {self.steps:,} on {self.train_queries:,} queries, "
+            f"{self.evaluations} evaluations of {self.val_queries:,} queries",
+            f"time         {self.hours:.2f} hours on {self.device}: {self.seconds_per_step:.3f} s a step, "
+            f"{self.seconds_per_evaluation:.1f} s an evaluation (measured)",
+        ]
+
+
+def make_plan(material: Material) -> Plan:
+    """The plan of a run; `material` should be simulated, so that no feature need be there."""
+    settings, data = material.config.training, material.config.data
+    device = pick_device(settings.device)
+    train_set, val_set = material.dataset(data.train), material.dataset(data.val, targets=False)
+    model = MSAT(material.model_config).to(device).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
+    indexes = [i % len(train_set) for i in range(settings.batch_size)]
+    part = indexes[: max(1, settings.batch_size // settings.accumulation)]
+    batch = to_device(collate([train_set[i] for i in part]), device)
+    activations = _activations(model, batch, device)
+    seconds = []
+    for _ in range(WARM_UP + MEASURED):
+        started = time.perf_counter()
+        batch = to_device(collate([train_set[i] for i in part]), device)
+        model.loss(model(batch), batch)["total"].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        _wait(device)
+        seconds.append((time.perf_counter() - started) * settings.accumulation)
+    model.eval()
+    some = collate([val_set[i % len(val_set)] for i in range(min(settings.predict_batch_size, 16))])
+    predicting = []
+    for _ in range(3):
+        started = time.perf_counter()
+        model.localise(to_device(some, device))
+        _wait(device)
+        predicting.append((time.perf_counter() - started) / len(some["query_ids"]))
+    steps = settings.total_steps(len(train_set))
+    return Plan(
+        str(device),
+        sum(parameter.numel() for parameter in model.parameters()),
+        BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in model.parameters()),
+        activations,
+        train_set.memory + val_set.memory,
+        len(train_set),
+        len(val_set),
+        steps,
+        sum(settings.evaluates_after(step, len(train_set)) for step in range(1, steps + 1)),
+        statistics.median(seconds[WARM_UP:]),
+        statistics.median(predicting) * len(val_set),
+    )
+
+
+def _activations(model: nn.Module, batch: dict, device: torch.device) -> int:
+    """Bytes that a forward pass keeps for the backward pass, each storage counted once."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        model.loss(model(batch), batch)["total"].backward()
+        model.zero_grad()
+        return torch.cuda.max_memory_allocated(device) - before
+    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        total = model.loss(model(batch), batch)["total"]
+    found = sum(kept.values())  # while `total` holds the graph, no storage is used twice
+    del total
+    return found
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+def for_planning(material: Material) -> Material:
+    """The same material with simulated features."""
+    return Material(replace(material.config), simulate=True)

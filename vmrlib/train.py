@@ -1,0 +1,223 @@
+"""python -m vmrlib train: train a model as a configuration says, go on with a run, and judge it.
+
+The work is done elsewhere: `configuration` reads the file, `material` gets the data, `plan` measures what it
+will cost, `training` is the loop. This file puts them together and prints.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from vmrlib.checkpoints import load
+from vmrlib.configuration import RunConfig, parse_change, read_config
+from vmrlib.data.annotations import Query
+from vmrlib.data.model_free import constant_window, full_video, train_median, truths
+from vmrlib.data.predictions import write_predictions
+from vmrlib.engine.processes import Processes
+from vmrlib.evaluate import columns
+from vmrlib.material import Material, describe_set, notebook_material
+from vmrlib.metrics import evaluate_span, mean_iou, recall_at
+from vmrlib.models.msat import MSAT
+from vmrlib.plan import for_planning, make_plan
+from vmrlib.text import Vocabulary
+from vmrlib.training import predict, train
+
+__all__ = ["add_arguments", "evaluate_split", "new_model", "notebook_material", "run"]
+
+SHOWN = ("R@1, IoU=0.3", "R@1, IoU=0.5", "R@1, IoU=0.7", "R@5, IoU=0.5", "mIoU")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "example: python -m vmrlib train --config configs/stage.yaml --out runs/stage\n"
+        "several processes: accelerate launch --num_processes 2 -m vmrlib train ..."
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="a YAML file, as those in configs/")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="checkpoints, log and predictions go here")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--start-from", metavar="CHECKPOINT", help="begin with the weights of another run")
+    parser.add_argument(
+        "--plan", action="store_true", help="print parameters, memory, steps, hours; then stop"
+    )
+    parser.add_argument(
+        "--evaluate", nargs="+", default=[], metavar="SPLIT", help="judge the best checkpoint"
+    )
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU if there is one")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--fraction", type=float, help="train on this share of the training queries")
+    parser.add_argument(
+        "--features", metavar="simulated|STORE", help="other features than the configuration's"
+    )
+    parser.add_argument("--words", metavar="FILE", help="other word vectors: a file, stage, or letters")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="as in --set training.epochs=3"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
+
+
+def configure(args: argparse.Namespace) -> tuple[RunConfig, bool]:
+    """The configuration with what the command line changes, and whether features are to be simulated."""
+    changes = dict(parse_change(text) for text in args.set)
+    for key, value in (
+        ("training.device", args.device),
+        ("training.seed", args.seed),
+        ("data.fraction", args.fraction),
+        ("words", args.words),
+    ):
+        if value is not None:
+            changes[key] = value
+    if args.features not in (None, "simulated"):
+        changes["features"] = [{"store": args.features}]
+    config = read_config(args.config, changes)
+    if not 0 < config.data.fraction <= 1:
+        raise ValueError(
+            f"{args.config}: data.fraction: expected a number in 0..1, found {config.data.fraction}"
+        )
+    return config, args.features == "simulated"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plans, trains, and evaluates; prints what is trained on what."""
+    config, simulate = configure(args)
+    material = Material(config, simulate, verbose=not args.json)
+    if args.plan:
+        plan = make_plan(for_planning(material))
+        print(json.dumps(vars(plan) | {"hours": plan.hours}) if args.json else "\n".join(plan.lines()))
+        return 0
+    if args.out is None:
+        raise ValueError("--out is needed: the folder for checkpoints, log and predictions")
+    train_set, val_set = material.dataset(config.data.train), material.dataset(config.data.val)
+    model, about = new_model(material), material.about
+    if args.start_from:
+        about |= {"started_from": start_from(args.start_from, model, material.vocabulary)}
+    main = Processes(config.training.device).main
+    loud = main and not args.json
+    if loud:
+        print("\n".join(heading(material, train_set, val_set, model)))
+    result = train(
+        model,
+        train_set,
+        val_set,
+        config.training,
+        args.out,
+        about,
+        args.resume,
+        verbose=loud,
+    )
+    report = {
+        "out": str(args.out),
+        "label": material.label,
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "metric": config.training.metric,
+        "best": result.best,
+        "val": result.metrics,
+        "seconds": round(result.seconds, 1),
+        "already_finished": result.already_finished,
+    }
+    note = f" ({material.label})" if material.label else ""
+    if loud:
+        state = "was finished already" if result.already_finished else "finished"
+        print(
+            f"{args.out}: {state} after {result.steps} steps, {result.seconds:.0f} s; best on val{note}: "
+            f"{config.training.metric} {result.best:.2f} at step {result.best_step}"
+        )
+    report["splits"] = {}
+    for split in args.evaluate if main else []:
+        figures = evaluate_split(model, material, split, args.out, verbose=loud)
+        report["splits"][split] = figures
+        if loud:
+            print("\n".join(["", *evaluation_lines(figures, note)]))
+    if args.json and main:
+        print(json.dumps(report))
+    return 0
+
+
+def new_model(material: Material) -> MSAT:
+    """The model of a run, untrained: its weights are drawn from the run's seed."""
+    torch.manual_seed(material.config.training.seed)
+    return MSAT(material.model_config)
+
+
+def start_from(path: str, model: MSAT, vocabulary: Vocabulary) -> dict:
+    """Which weights `model` now has: those of a checkpoint of the same configuration and vocabulary."""
+    checkpoint = load(path)
+    here, there = asdict(model.config), asdict(checkpoint.model.config)
+    different = [f"{key} is {there[key]}, not {here[key]}" for key in here if here[key] != there[key]]
+    if checkpoint.vocabulary.words != vocabulary.words:
+        different.append("its vocabulary has other words")
+    if different:
+        raise ValueError(f"--start-from {path}: another model: {'; '.join(different)}")
+    model.load_state_dict(checkpoint.model.state_dict())
+    return {"step": checkpoint.about["step"], "sha256": checkpoint.about["weights"]["sha256"]}
+
+
+def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
+    """What is trained on what, with counts."""
+    config = material.config
+    known = [word in material.words for word in material.vocabulary.words[1:-1]]
+    records = material.feature_records
+    features = ", ".join(f"{record['spec']} ({record['dim']})" for record in records)
+    whole = "" if config.data.fraction == 1 else f", {100 * config.data.fraction:g} % of it"
+    lines = [
+        describe_set(f"train    {config.data.dataset} {config.data.train}{whole}", train_set, material),
+        describe_set(f"val      {config.data.dataset} {config.data.val}", val_set, material),
+        f"features {features}",
+        f"words    {Path(config.words).name}: {material.words.dim} numbers for {sum(known)} of the "
+        f"{len(known)} words in train",
+        f"model    MSAT, {sum(p.numel() for p in model.parameters()):,} parameters",
+    ]
+    if material.label:
+        lines.append(f"NOTE     {material.label}: noise in the place of the video. The scores say nothing.")
+    return lines
+
+
+def evaluate_split(model: MSAT, material: Material, split: str, out: Path, verbose: bool = False) -> dict:
+    """The figures of a trained model on a split, beside those of answers that need no model.
+
+    Predictions are written into the run folder, for `vmrlib evaluate span` and `vmrlib analyse`.
+    """
+    settings = material.config.training
+    queries = material.queries(split)
+    dataset = material.dataset(split, targets=False)
+    predictions = predict(model, dataset, settings.predict_batch_size, verbose=verbose)
+    name = f"predictions-{Path(split).stem}{'-simulated' if material.label else ''}.jsonl"
+    write_predictions(out / name, predictions)
+    figures = evaluate_span(predictions, queries, convention=settings.convention)
+    baselines = baseline_figures(material.queries(material.config.data.train), queries, settings.convention)
+    return {
+        "split": split,
+        "label": material.label,
+        "predictions": name,
+        "figures": figures,
+        "baselines": baselines,
+    }
+
+
+def baseline_figures(train: list[Query], test: list[Query], convention: str) -> dict[str, dict[str, float]]:
+    """What answers without a model reach, in percent; everything is chosen on the training queries."""
+    known = truths(test)
+    answers = {
+        "constant window": constant_window(train, test),
+        "median of train": train_median(train, test),
+        "whole video": full_video(test),
+    }
+    return {
+        name: {
+            f"R@1, IoU={iou}": round(recall_at(found, known, 1, iou, convention), 2)
+            for iou in (0.3, 0.5, 0.7)
+        }
+        | {"mIoU": round(mean_iou(found, known), 2)}
+        for name, found in answers.items()
+    }
+
+
+def evaluation_lines(figures: dict, note: str) -> list[str]:
+    """A table: the model, and the baselines below it."""
+    rows = [["MSAT" + note, *(figures["figures"][name] for name in SHOWN)]]
+    rows += [[name, *(values.get(key) for key in SHOWN)] for name, values in figures["baselines"].items()]
+    title = f"{figures['split']}: {figures['figures']['queries']} queries, %, in {figures['predictions']}"
+    return [title, *columns(["", *SHOWN], rows)]
