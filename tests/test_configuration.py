@@ -67,6 +67,13 @@ def test_values_can_be_replaced(tmp_path):
         ("preset: stage, ", "", "model.preset: expected one of"),
         ("dim: 64", "dims: 64", "model.dims: unknown key"),
         ("dim: 64", "dim: big", "model.dim: expected a whole number, found 'big'"),
+        ("dim: 64", "heads: 0", "model.heads: expected a number above 0, found 0"),
+        ("dim: 64", "stride: 0", "model.stride: expected a number above 0, found 0"),
+        ("dim: 64", "layers: -1", "model.layers: expected a number above 0, found -1"),
+        ("dim: 64", "dropout: 1", "model.dropout: expected a number from 0 to below 1, found 1.0"),
+        ("val: val", "val: val, negatives: -1", "data.negatives: expected 0 or more, found -1"),
+        ("val: val", "val: val, videos: 0", "data.videos: expected a number above 0, found 0"),
+        ("steps: 10", "steps: 10, device: mps", "training.device: mps has no float64"),
         ("dim: 64", "heads: 7", "model: dim 64 is no multiple of heads 7"),
         ("dim: 64", "weights: [1, 2]", "model.weights: expected 4 values, found [1, 2]"),
         ("dim: 64", "candidates: [[16, x]]", "model.candidates.0.1: expected a whole number, found 'x'"),
@@ -88,6 +95,13 @@ def test_what_is_wrong_is_said_with_file_and_key(tmp_path, old, new, message):
         read_config(path)
     assert str(error.value).startswith(f"{path}: ") and message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(GOOD.replace("stage", "b\u00fchne").encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"mine.yaml: .*utf-8"):
+        read_config(path)
 
 
 def test_wrong_replacements_are_named(tmp_path):

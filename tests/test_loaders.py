@@ -264,3 +264,16 @@ def test_negatives_look_like_the_query_and_change_with_the_epoch():
         epochs.add(items._others[2])
     assert epochs == {"v0", "v1"}
     assert len(items.without_targets()) == 3
+
+
+def test_no_query_and_no_moment_inside_make_an_empty_set():
+    assert len(made()) == 0
+    assert len(made(Query("q", "a star", "v0", ((9.0, 12.0),), 8.0), negatives=1)) == 0
+
+
+def test_a_set_for_inference_shares_the_limit_of_the_memory():
+    items = made(*toy_queries(6), cache_bytes=2 * CLIPS * DIM * 4)
+    _ = items[0]
+    for blind in (items.without_targets(), items.without_targets()):
+        _ = [blind[i] for i in range(6)]
+    assert len(items._cache) == 2

@@ -1,19 +1,22 @@
 """`python -m vmrlib train`: from a configuration to a checkpoint, on Stage, own data, and TACoS' queries."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from vmrlib import checkpoints
 from vmrlib.cli import main
 from vmrlib.configuration import read_config
-from vmrlib.data.annotations import Query, write_jsonl
+from vmrlib.data.annotations import Query, read_jsonl, write_jsonl
 from vmrlib.data.predictions import read_predictions
 from vmrlib.data.store import Features, FeatureStore
 from vmrlib.material import Material, MaterialError, letter_vectors, notebook_material
 from vmrlib.models.msat import MSATConfig
+from vmrlib.text import WordVectors
 from vmrlib.training import read_log
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -86,6 +89,88 @@ def test_a_run_can_start_from_the_weights_of_another_one(own, capsys):
 
     code, _, error = call(capsys, *command, "--out", "third", "--start-from", "first", "--set", "model.dim=8")
     assert code == 1 and "another model: dim is 16, not 8" in error and not (own / "third").exists()
+
+
+def test_weights_for_other_features_or_words_do_not_start_a_run(own, capsys):
+    command = ("--config", "own.yaml", *SETS, "--device", "cpu", "--set", "training.epochs=1")
+    assert call(capsys, *command, "--out", "first")[0] == 0
+    glove(own, [*"abc", "somebody", "opens", "door"], dim=300)
+    code, _, error = call(
+        capsys, *command, "--out", "x", "--start-from", "first", "--words", "glove.txt",
+        "--features", "simulated",
+    )  # fmt: skip
+    assert code == 1 and "words_from is letters, not glove.txt" in error
+    assert "features is clip:toy (5," in error and not (own / "x").exists()
+
+
+def glove(folder: Path, words: list[str], dim: int = 3) -> Path:
+    path = folder / "glove.txt"
+    path.write_text("".join(f"{word} {' '.join([str(n + 1)] * dim)}\n" for n, word in enumerate(words)))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["txt", "npz"])
+def test_of_a_large_file_the_first_words_are_kept_and_those_of_all_splits(own, monkeypatch, kind):
+    monkeypatch.setattr("vmrlib.material.MOST_WORDS", 3)
+    words = ["the", "of", "an hour", "rare", "door", "never", "somebody", "cake"]
+    path = glove(own, words)
+    if kind == "npz":
+        vectors = WordVectors.from_text(path)
+        path = own / "glove.npz"
+        np.savez(path, words=np.array(words), vectors=vectors(words).numpy())
+    write_jsonl(own / "more.jsonl", [Query("m", "a cake", "d", ((0.0, 4.0),), 20.0)])
+    config = read_config(own / "own.yaml", {"words": str(path)})
+    first = words[:3]
+    for others, kept in {
+        (): [*first, "door", "somebody"],
+        ("more.jsonl",): [*first, "door", "somebody", "cake"],
+    }.items():
+        assert list(Material(config, others=others).words.vocabulary.words) == kept
+
+
+def test_a_run_does_not_go_on_with_other_annotations_but_may_be_judged_on_others(own, capsys):
+    glove(own, ["somebody", "opens", "door", "cake"])
+    command = ("--config", "own.yaml", "--out", "run", *SETS, "--set", "training.epochs=1", "--device", "cpu")
+    command = (*command, "--words", "glove.txt")
+    code, out, _ = call(capsys, *command, "--resume")
+    assert code == 0 and "no run in run: starting" in out
+    blind = [Query(f"b{n}", "a cake", "d", (), 20.0) for n in range(2)]
+    write_jsonl(own / "blind.jsonl", blind)
+    code, out, error = call(capsys, *command, "--resume", "--evaluate", "blind.jsonl", "mine-test.jsonl")
+    assert code == 0 and "blind.jsonl: queries without moments, no figures" in out, error
+    assert len(read_predictions(own / "run/predictions-blind.jsonl")) == 2 and "no run" not in out
+    code, out, _ = call(capsys, *command, "--resume", "--evaluate")
+    assert code == 0 and "mine-test.jsonl: 6 queries" in out
+
+    val = read_jsonl(own / "mine-val.jsonl")
+    write_jsonl(own / "mine-val.jsonl", [replace(val[0], moments=((0.0, 5.0),)), *val[1:]])
+    code, _, error = call(capsys, *command, "--resume")
+    assert code == 1 and "dataset.val_sha256 is" in error
+    code, _, error = call(capsys, *command, "--resume", "--set", "data.negatives=1")
+    assert code == 1 and "dataset.negatives is 0 there, 1 here" in error
+
+
+def test_empty_splits_and_wrong_splits_are_named_before_anything_is_done(own, capsys):
+    command = ("--config", "own.yaml", *SETS, "--device", "cpu")
+    (own / "empty.jsonl").write_text("")
+    outside = [Query("o", "a door opens", "c", ((30.0, 40.0),), 20.0)]
+    for arguments, message in {
+        ("--set", "data.train=empty.jsonl"): "empty.jsonl: there is no query in it",
+        ("--set", "data.val=empty.jsonl"): "empty.jsonl: there is no query in it",
+        ("--evaluate", "empty.jsonl"): "empty.jsonl: there is no query in it",
+        ("--evaluate", "nowhere.jsonl"): "nowhere.jsonl",
+        ("--set", "data.test=[]", "--evaluate"): "own.yaml: data.test names no split for --evaluate",
+    }.items():
+        code, _, error = call(capsys, *command, "--out", "run", *arguments)
+        assert code == 1 and message in error and error.count("\n") == 1 and not (own / "run").exists()
+    for split in ("train", "val"):
+        code, _, error = call(capsys, *command, "--plan", "--set", f"data.{split}=empty.jsonl")
+        assert code == 1 and "empty.jsonl: there is no query in it" in error
+    config = read_config(own / "own.yaml")
+    material = Material(config)
+    material._splits["mine-train.jsonl"] = outside
+    with pytest.raises(MaterialError, match="no moment of it is inside of its video"):
+        material.dataset("mine-train.jsonl")
 
 
 def test_a_plan_needs_no_out_and_writes_nothing(own, capsys):

@@ -255,6 +255,38 @@ def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
     assert (tmp_path / "last.json").read_bytes() == before
 
 
+def test_a_folder_that_lost_its_last_checkpoint_is_not_overwritten(tmp_path):
+    toy_run(tmp_path, epochs=1)
+    (tmp_path / "last.json").unlink()
+    before = (tmp_path / "log.jsonl").read_bytes()
+    for name in ("best.json", "log.jsonl"):
+        with pytest.raises(TrainingError, match=f"there is {name}, but no last.json"):
+            toy_run(tmp_path, epochs=1, resume=True)
+        (tmp_path / name).rename(tmp_path / f"{name}.old")
+    assert (tmp_path / "log.jsonl.old").read_bytes() == before
+    (tmp_path / "log.jsonl").touch()  # killed while it wrote its first checkpoint
+    assert toy_run(tmp_path, epochs=1, resume=True).steps == 3
+
+
+def test_a_run_of_all_its_steps_ends_even_if_nobody_noted_that_it_did(tmp_path):
+    toy_run(tmp_path, epochs=1)
+    for more in (0, 2):
+        about = json.loads((tmp_path / "last.json").read_text())
+        about["training"]["progress"] |= {"step": 3 + more, "finished": False}
+        (tmp_path / "last.json").write_text(json.dumps(about))
+        assert toy_run(tmp_path, epochs=1, resume=True).already_finished
+
+
+def test_another_number_of_samples_and_no_validation_query_are_refused(tmp_path):
+    toy_run(tmp_path, epochs=1)
+    with pytest.raises(TrainingError, match=r"training.samples is 20 there, 40 here"):
+        train(
+            ToyModel(), toy_set(negatives=1), toy_set(6, "val"), toy_settings(epochs=1), tmp_path, resume=True
+        )
+    with pytest.raises(TrainingError, match="the validation set has no query"):
+        train(ToyModel(), toy_set(), toy_set(0, "val"), toy_settings(epochs=1))
+
+
 def test_another_configuration_is_refused_by_the_key_that_differs(tmp_path):
     toy_run(tmp_path, epochs=1)
     with pytest.raises(TrainingError, match=r"training.learning_rate is 0.01 there, 0.02 here"):

@@ -109,6 +109,231 @@ return shared / (lengths - shared).clamp(min=1e-9)
 """,
         },
     },
+    "02_msat_baseline": {
+        "joint_attention": {
+            "constant": "return torch.tensor([[1.0, 2.0]])",
+            "vmrlib": """
+from vmrlib.models.attention import JointAttention, word_bias
+(q, k, v), (q_other, k_other, v_other) = own, other
+bias = word_bias(torch.cat([torch.ones(len(k), dtype=torch.bool), other_mask])[None], q.dtype)
+parts = ((q[None], q_other[None]), (k[None], k_other[None]), (v[None], v_other[None]))
+return JointAttention(1, 0.0)(*parts, bias)[0][0]
+""",
+            "two softmaxes, added": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+here = (q @ k.T / q.shape[1] ** 0.5).softmax(dim=1) @ v
+fits = (q_other @ k_other.T / q.shape[1] ** 0.5).masked_fill(~other_mask, -1e6)
+return here + fits.softmax(dim=1) @ v_other
+""",
+            "two softmaxes, halved": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+here = (q @ k.T / q.shape[1] ** 0.5).softmax(dim=1) @ v
+fits = (q_other @ k_other.T / q.shape[1] ** 0.5).masked_fill(~other_mask, -1e6)
+return (here + fits.softmax(dim=1) @ v_other) / 2
+""",
+            "q asks the other keys, too": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+fits = torch.cat([q @ k.T, q @ k_other.T], dim=1) / q.shape[1] ** 0.5
+mask = torch.cat([torch.ones(len(k), dtype=torch.bool), other_mask])
+return fits.masked_fill(~mask, -1e6).softmax(dim=1) @ torch.cat([v, v_other])
+""",
+            "not divided": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+fits = torch.cat([q @ k.T, q_other @ k_other.T], dim=1)
+mask = torch.cat([torch.ones(len(k), dtype=torch.bool), other_mask])
+return fits.masked_fill(~mask, -1e6).softmax(dim=1) @ torch.cat([v, v_other])
+""",
+            "mask ignored": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+fits = torch.cat([q @ k.T, q_other @ k_other.T], dim=1) / q.shape[1] ** 0.5
+return fits.softmax(dim=1) @ torch.cat([v, v_other])
+""",
+            "mask after the softmax": """
+(q, k, v), (q_other, k_other, v_other) = own, other
+fits = torch.cat([q @ k.T, q_other @ k_other.T], dim=1) / q.shape[1] ** 0.5
+mask = torch.cat([torch.ones(len(k), dtype=torch.bool), other_mask])
+return (fits.softmax(dim=1) * mask) @ torch.cat([v, v_other])
+""",
+        },
+        "boundary_target": {
+            "constant": "return torch.tensor([0.606531, 1.0, 1.0, 1.0, 0.606531, 0.324652])",
+            "vmrlib": """
+from vmrlib.models.msat_losses import stage_targets
+return stage_targets(torch.tensor([[centre, centre + length]]), points, peak)[0, 0]
+""",
+            "no fallback": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-0.5 * ((t - centre) / (0.25 * length)) ** 2)
+return bell.masked_fill(bell < 0.1353, 0.0).masked_fill(bell >= peak, 1.0).float()
+""",
+            "the nearest point is always 1": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-0.5 * ((t - centre) / (0.25 * length)) ** 2)
+target = bell.masked_fill(bell < 0.1353, 0.0).masked_fill(bell >= peak, 1.0)
+target[bell.argmax()] = 1.0
+return target.float()
+""",
+            "not cut at the peak": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-0.5 * ((t - centre) / (0.25 * length)) ** 2)
+target = bell.masked_fill(bell < 0.1353, 0.0)
+if not (target > 0.4).any():
+    target[bell.argmax()] = 1.0
+return target.float()
+""",
+            "not cut at the floor": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-0.5 * ((t - centre) / (0.25 * length)) ** 2)
+target = bell.masked_fill(bell >= peak, 1.0)
+if not (target > 0.4).any():
+    target[bell.argmax()] = 1.0
+return target.float()
+""",
+            "as wide as the moment": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-0.5 * ((t - centre) / length) ** 2)
+target = bell.masked_fill(bell < 0.1353, 0.0).masked_fill(bell >= peak, 1.0)
+if not (target > 0.4).any():
+    target[bell.argmax()] = 1.0
+return target.float()
+""",
+            "no half in the exponent": """
+t = torch.arange(points, dtype=torch.float64)
+bell = torch.exp(-(((t - centre) / (0.25 * length)) ** 2))
+target = bell.masked_fill(bell < 0.1353, 0.0).masked_fill(bell >= peak, 1.0)
+if not (target > 0.4).any():
+    target[bell.argmax()] = 1.0
+return target.float()
+""",
+        },
+        "describe_moments": {
+            "constant": "return torch.tensor([[10.0, 22.0, 34.0]])",
+            "vmrlib": """
+import vmrlib
+i, j = cells[:, 0], cells[:, 1]
+return torch.cat([starts[i], middles[(i + j) // 2], ends[j]], dim=1)
+""",
+            "rounded up": """
+i, j = cells[:, 0], cells[:, 1]
+return torch.cat([starts[i], middles[(i + j + 1) // 2], ends[j]], dim=1)
+""",
+            "start, end, middle": """
+i, j = cells[:, 0], cells[:, 1]
+return torch.cat([starts[i], ends[j], middles[(i + j) // 2]], dim=1)
+""",
+            "the middle of the video": """
+i, j = cells[:, 0], cells[:, 1]
+return torch.cat([starts[i], middles[[len(middles) // 2] * len(i)], ends[j]], dim=1)
+""",
+            "the mean of start and end": """
+i, j = cells[:, 0], cells[:, 1]
+return torch.cat([starts[i], (starts[i] + ends[j]) / 2, ends[j]], dim=1)
+""",
+            "added, not side by side": """
+i, j = cells[:, 0], cells[:, 1]
+return starts[i] + middles[(i + j) // 2] + ends[j]
+""",
+        },
+        "iou_map": {
+            "constant": "return torch.tensor([[0.0, 0.5, 1.0], [0.0, 0.0, 0.5], [0.0, 0.0, 0.0]])",
+            "vmrlib": """
+from vmrlib.moments import temporal_iou
+i, j = torch.triu_indices(points, points, 1)
+result = torch.zeros(points, points)
+result[i, j] = temporal_iou(torch.stack([i, j], dim=1).float(), torch.tensor([moment]))[:, 0]
+return result
+""",
+            "starts across": """
+start, end = moment
+i, j = torch.arange(float(points))[None, :], torch.arange(float(points))[:, None]
+shared = (j.clamp(max=end) - i.clamp(min=start)).clamp(min=0)
+union = (j - i) + (end - start) - shared
+return torch.where(j > i, shared / union.clamp(min=1e-6), 0.0)
+""",
+            "overlap over the true length": """
+start, end = moment
+i, j = torch.arange(float(points))[:, None], torch.arange(float(points))[None, :]
+shared = (j.clamp(max=end) - i.clamp(min=start)).clamp(min=0)
+return torch.where(j > i, shared / max(end - start, 1e-6), 0.0)
+""",
+            "clamp left out": """
+start, end = moment
+i, j = torch.arange(float(points))[:, None], torch.arange(float(points))[None, :]
+shared = j.clamp(max=end) - i.clamp(min=start)
+union = (j - i) + (end - start) - shared
+return torch.where(j > i, shared / union.clamp(min=1e-6), 0.0)
+""",
+            "moment rounded to points": """
+start, end = round(moment[0]), round(moment[1])
+i, j = torch.arange(float(points))[:, None], torch.arange(float(points))[None, :]
+shared = (j.clamp(max=end) - i.clamp(min=start)).clamp(min=0)
+union = (j - i) + (end - start) - shared
+return torch.where(j > i, shared / union.clamp(min=1e-6), 0.0)
+""",
+            "below the diagonal, too": """
+start, end = moment
+i, j = torch.arange(float(points))[:, None], torch.arange(float(points))[None, :]
+low, high = torch.minimum(i, j), torch.maximum(i, j)
+shared = (high.clamp(max=end) - low.clamp(min=start)).clamp(min=0)
+union = (high - low) + (end - start) - shared
+return shared / union.clamp(min=1e-6)
+""",
+        },
+        "suppress": {
+            "constant": "return [0, 3, 2]",
+            "vmrlib": """
+from vmrlib.moments import non_maximum_suppression
+return non_maximum_suppression(moments, scores, threshold, top).tolist()
+""",
+            "just sorted": "return scores.argsort(descending=True, stable=True)[:top].tolist()",
+            "at the threshold it goes": """
+kept = []
+for n in scores.argsort(descending=True, stable=True).tolist():
+    a, b = moments[n], moments[kept]
+    shared = (torch.minimum(a[1], b[:, 1]) - torch.maximum(a[0], b[:, 0])).clamp(min=0)
+    if len(kept) < top and not (shared >= threshold * ((a[1] - a[0]) + (b[:, 1] - b[:, 0]) - shared)).any():
+        kept.append(n)
+return kept
+""",
+            "a dropped one still drops others": """
+order, kept = scores.argsort(descending=True, stable=True).tolist(), []
+for place, n in enumerate(order):
+    a, b = moments[n], moments[order[:place]]
+    shared = (torch.minimum(a[1], b[:, 1]) - torch.maximum(a[0], b[:, 0])).clamp(min=0)
+    if len(kept) < top and not (shared > threshold * ((a[1] - a[0]) + (b[:, 1] - b[:, 0]) - shared)).any():
+        kept.append(n)
+return kept
+""",
+            "no end": """
+kept = []
+for n in scores.argsort(descending=True, stable=True).tolist():
+    a, b = moments[n], moments[kept]
+    shared = (torch.minimum(a[1], b[:, 1]) - torch.maximum(a[0], b[:, 0])).clamp(min=0)
+    if not (shared > threshold * ((a[1] - a[0]) + (b[:, 1] - b[:, 0]) - shared)).any():
+        kept.append(n)
+return kept
+""",
+            "worst first": """
+kept = []
+for n in scores.argsort(stable=True).tolist():
+    a, b = moments[n], moments[kept]
+    shared = (torch.minimum(a[1], b[:, 1]) - torch.maximum(a[0], b[:, 0])).clamp(min=0)
+    if len(kept) < top and not (shared > threshold * ((a[1] - a[0]) + (b[:, 1] - b[:, 0]) - shared)).any():
+        kept.append(n)
+return kept
+""",
+            "of equals the last": """
+kept = []
+for n in scores.flip(0).argsort(descending=True, stable=True).tolist():
+    n = len(scores) - 1 - n
+    a, b = moments[n], moments[kept]
+    shared = (torch.minimum(a[1], b[:, 1]) - torch.maximum(a[0], b[:, 0])).clamp(min=0)
+    if len(kept) < top and not (shared > threshold * ((a[1] - a[0]) + (b[:, 1] - b[:, 0]) - shared)).any():
+        kept.append(n)
+return kept
+""",
+        },
+    },
     "A1_real_data": {
         "parse_line": {
             "constant": 'return "AB1CD", 2.0, 9.1, "a person opens a door."',

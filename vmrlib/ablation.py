@@ -34,7 +34,7 @@ class Mean:
     seeds: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.1f} ± {self.error:.1f}"
+        return f"{self.mean:.1f} ± {self.deviation:.1f}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,8 @@ def difference(results: Mapping, arm: str, other: str, split: str, iou: float = 
     ((low, high),) = bootstrap_intervals(paired[:, None], videos(results, split))
     error = float(high - low) / (2 * NORMAL)
     seeds = sum(_deviation(rows.mean(axis=1)) ** 2 / len(rows) for rows in (one, two)) ** 0.5
-    half = float(np.hypot(NORMAL * error, NORMAL * seeds))
+    freedom = len(one) + len(two) - 2
+    half = float(np.hypot(NORMAL * error, _student(freedom) * seeds))
     mean = float(paired.mean())
     return Difference(mean, mean - half, mean + half)
 
@@ -110,19 +111,23 @@ def difference(results: Mapping, arm: str, other: str, split: str, iou: float = 
 def next_run(results: Mapping, arm: str, split: str, iou: float = 0.5) -> tuple[float, float]:
     """Where R@1 of one more seed should lie, with 95 % confidence, in percent."""
     measured = recall(results, arm, split, iou)
-    spread = STUDENT[min(max(measured.seeds - 1, 1), 9)] * measured.deviation
+    spread = _student(measured.seeds - 1) * measured.deviation
     half = float(np.hypot(spread * (1 + 1 / measured.seeds) ** 0.5, NORMAL * measured.error))
     return measured.mean - half, measured.mean + half
 
 
 def table(results: Mapping, iou: float = 0.5) -> str:
-    """R@1 of all arms (rows) on all splits (columns) as Markdown: mean over seeds ± standard error."""
+    """R@1 of all arms (rows) on all splits (columns) as Markdown: mean over seeds ± their deviation."""
     splits = list(results["splits"])
     lines = ["| | " + " | ".join(splits) + " |", "|---|" + "---|" * len(splits)]
     for arm in results["arms"]:
         cells = [str(recall(results, arm, split, iou)) for split in splits]
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _student(freedom: int) -> float:
+    return STUDENT.get(max(freedom, 1), NORMAL)
 
 
 def _deviation(values: np.ndarray) -> float:

@@ -64,6 +64,16 @@ class DataChoice:
     videos: int | None = None
     train_videos: int | None = None
 
+    def __post_init__(self):
+        if self.negatives < 0:
+            raise ValueError(f"data.negatives: expected 0 or more, found {self.negatives}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"data.fraction: expected a number in 0..1, found {self.fraction}")
+        for name in ("videos", "train_videos"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"data.{name}: expected a number above 0, found {value}")
+
 
 @dataclass(frozen=True)
 class FeatureSource:
@@ -112,7 +122,7 @@ def read_config(path: str | os.PathLike, changes: Mapping[str, object] | None = 
     """
     try:
         values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {' '.join(str(error).split())}") from None
     for key, value in (changes or {}).items():
         _replace(values, key.split("."), value, f"{path}: {key}")
@@ -187,7 +197,8 @@ def _model(values: Mapping, file: str, key: str) -> dict:
     try:
         PRESETS[preset](**changes)
     except ValueError as error:  # they do not go together
-        raise ConfigurationError(f"{file}{key}: {error}") from None
+        of_field = str(error).partition(":")[0] in MSATConfig.__dataclass_fields__
+        raise ConfigurationError(f"{file}{key}{'.' if of_field else ': '}{error}") from None
     return {"preset": preset, "changes": changes}
 
 

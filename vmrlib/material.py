@@ -7,10 +7,13 @@
 `notebook_material` is the same for a notebook: Stage, or the dataset that VMRLIB_DATASET names.
 """
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +32,7 @@ from vmrlib.data.store import FeatureStore
 from vmrlib.models.msat import MSATConfig
 from vmrlib.text import Vocabulary, WordVectors, tokenize
 
-MOST_WORDS = 50_000  # of a file of word vectors that go into a checkpoint as they are
+MOST_WORDS = 50_000  # of a file, its first and so most frequent ones: they go into a checkpoint as they are
 WORDS_DIM = 300  # of Stage's word vectors, and of letters
 
 Split = StageSplit | Sequence[Query]
@@ -40,12 +43,17 @@ class MaterialError(ValueError):
 
 
 class Material:
-    """The data of one run. With `simulate` features are seeded noise of the shape that they would have."""
+    """The data of one run. With `simulate` features are seeded noise of the shape that they would have.
 
-    def __init__(self, config: RunConfig, simulate: bool = False, verbose: bool = False):
+    `others`: splits besides train, val and test whose words are to be known.
+    """
+
+    def __init__(
+        self, config: RunConfig, simulate: bool = False, verbose: bool = False, others: Sequence[str] = ()
+    ):
         if simulate:
             config = replace(config, features=tuple(simulated(source) for source in config.features))
-        self.config, self.verbose = config, verbose
+        self.config, self.verbose, self.others = config, verbose, tuple(others)
         self._splits: dict[str, Split] = {}
         self._features: dict[str, list[Videos]] = {}
 
@@ -54,7 +62,7 @@ class Material:
         for part in ("data", "features", "words"):
             if getattr(config, part) != getattr(self.config, part):
                 raise MaterialError(f"{part} differs: not the same data")
-        other = Material(config, verbose=self.verbose)
+        other = Material(config, verbose=self.verbose, others=self.others)
         other._splits, other._features = self._splits, self._features
         return other
 
@@ -64,9 +72,14 @@ class Material:
         return split.provenance if isinstance(split, StageSplit) else {"split": name}
 
     def queries(self, name: str) -> list[Query]:
-        """The queries of a split: of all of it, but for `train` where a fraction is wanted."""
+        """The queries of a split: of all of it, but for `train` where a fraction is wanted.
+
+        Raises MaterialError for a split without queries.
+        """
         split = self._split(name)
         queries = list(split.queries if isinstance(split, StageSplit) else split)
+        if not queries:
+            raise MaterialError(f"{name}: there is no query in it")
         data = self.config.data
         if name != data.train or data.fraction == 1.0:
             return queries
@@ -96,7 +109,7 @@ class Material:
             negatives["negatives"] = self.config.data.negatives
             if isinstance(split, StageSplit):
                 negatives["absent"] = partial(is_absent, split)
-        return MomentDataset(
+        dataset = MomentDataset(
             self.queries(name),
             self.features(name),
             model.clips,
@@ -108,6 +121,9 @@ class Material:
             longest=model.positions - model.points,
             **negatives,
         )
+        if not len(dataset):
+            raise MaterialError(f"{name}: no moment of it is inside of its video")
+        return dataset
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -118,7 +134,7 @@ class Material:
 
     @cached_property
     def words(self) -> WordVectors:
-        """The word vectors that `config.words` names; of a large file those of the words of this data."""
+        """The word vectors of `config.words`; of a large file its first 50,000 and those of this data."""
         name, data = self.config.words, self.config.data
         if name == "stage":
             table = word_vectors(dim=WORDS_DIM)
@@ -126,15 +142,16 @@ class Material:
         if name == "letters":
             return letter_vectors(self.vocabulary.words[1:-1])
         path = find_file(name)
-        splits = dict.fromkeys((data.train, data.val, *data.test))
+        splits = dict.fromkeys((data.train, data.val, *data.test, *self.others))
         needed = {word for split in splits for query in self.queries(split) for word in tokenize(query.text)}
         needed |= set(self.vocabulary.words)
         if path.suffix != ".npz":
-            return WordVectors.from_text(path, needed)
+            return WordVectors.from_text(path, needed | first_words(path, MOST_WORDS))
         vectors = WordVectors.from_npz(path)
         if len(vectors.vocabulary) <= MOST_WORDS:
             return vectors
-        kept = [word for word in vectors.vocabulary.words if word in needed]
+        words = vectors.vocabulary.words
+        kept = [word for number, word in enumerate(words) if number < MOST_WORDS or word in needed]
         return WordVectors(kept, vectors(kept).numpy())
 
     @cached_property
@@ -165,6 +182,10 @@ class Material:
         about = {"preset": self.config.model.preset, "features": self.feature_records}
         about["dataset"] = {"name": data.dataset, "train": data.train, "val": data.val}
         about["dataset"] |= {"fraction": data.fraction, "train_queries": len(self.queries(data.train))}
+        about["dataset"] |= {"negatives": data.negatives}
+        about["dataset"] |= {
+            f"{part}_sha256": digest(self.queries(getattr(data, part))) for part in ("train", "val")
+        }
         split = self._split(data.train)
         if isinstance(split, StageSplit):
             about["dataset"] |= split.provenance
@@ -278,6 +299,20 @@ def simulated(source: FeatureSource) -> FeatureSource:
 
 def _simulated(source: FeatureSource, durations: Mapping[str, float]) -> SimulatedFeatures:
     return SimulatedFeatures(durations, source.simulated, source.dim, source.seconds_per_clip)
+
+
+def digest(queries: Iterable[Query]) -> str:
+    """The sha256 of queries: of id, text and moments of each, in their order."""
+    lines = (json.dumps([query.id, query.text, query.moments]) for query in queries)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def first_words(path: Path, number: int) -> set[str]:
+    """The words of the first lines of a GloVe text file; a word may hold spaces, as in `read_glove`."""
+    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
+        lines = [line.rstrip(" \r\n") for line in islice(file, number)]
+    dim = lines[0].count(" ") if lines else 0
+    return {line.rsplit(" ", dim)[0] for line in lines}
 
 
 def letter_vectors(words: Iterable[str], dim: int = WORDS_DIM) -> WordVectors:

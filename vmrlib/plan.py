@@ -5,16 +5,19 @@ A few steps are really done, on simulated features of the right shape; the model
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vmrlib.data.loaders import collate
 from vmrlib.engine.predicting import to_device
 from vmrlib.engine.processes import pick_device
+from vmrlib.engine.settings import PRECISIONS
 from vmrlib.material import Material
 from vmrlib.models.msat import MSAT
+from vmrlib.training import full_precision
 
 WARM_UP, MEASURED = 2, 5  # steps
 BYTES_PER_PARAMETER = 16  # float32 weight and gradient, and the two moments of AdamW
@@ -66,16 +69,24 @@ def make_plan(material: Material) -> Plan:
     device = pick_device(settings.device)
     train_set, val_set = material.dataset(data.train), material.dataset(data.val, targets=False)
     model = MSAT(material.model_config).to(device).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
+    precision = PRECISIONS[settings.precision]
+    autocast = torch.autocast(device.type, precision, enabled=precision is not None)
     indexes = [i % len(train_set) for i in range(settings.batch_size)]
     part = indexes[: max(1, settings.batch_size // settings.accumulation)]
     batch = to_device(collate([train_set[i] for i in part]), device)
-    activations = _activations(model, batch, device)
+
+    def loss(batch: dict) -> Tensor:
+        with autocast:
+            outputs = model(batch)
+        return model.loss(full_precision(outputs), batch)["total"]
+
+    activations = _activations(model, loss, batch, device)
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
         batch = to_device(collate([train_set[i] for i in part]), device)
-        model.loss(model(batch), batch)["total"].backward()
+        loss(batch).backward()
         optimiser.step()
         optimiser.zero_grad()
         _wait(device)
@@ -104,12 +115,12 @@ def make_plan(material: Material) -> Plan:
     )
 
 
-def _activations(model: nn.Module, batch: dict, device: torch.device) -> int:
-    """Bytes that a forward pass keeps for the backward pass, each storage counted once."""
+def _activations(model: nn.Module, loss: Callable[[dict], Tensor], batch: dict, device: torch.device) -> int:
+    """Bytes that the forward pass of `loss` keeps for the backward pass, each storage counted once."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-        model.loss(model(batch), batch)["total"].backward()
+        loss(batch).backward()
         model.zero_grad()
         return torch.cuda.max_memory_allocated(device) - before
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -122,7 +133,7 @@ def _activations(model: nn.Module, batch: dict, device: torch.device) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        total = model.loss(model(batch), batch)["total"]
+        total = loss(batch)
     found = sum(kept.values())  # while `total` holds the graph, no storage is used twice
     del total
     return found

@@ -6,6 +6,7 @@ will cost, `training` is the loop. This file puts them together and prints.
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from vmrlib.material import Material, describe_set, notebook_material
 from vmrlib.metrics import evaluate_span, mean_iou, recall_at
 from vmrlib.models.msat import MSAT
 from vmrlib.plan import for_planning, make_plan
-from vmrlib.text import Vocabulary
 from vmrlib.training import predict, train
 
 __all__ = ["add_arguments", "evaluate_split", "new_model", "notebook_material", "run"]
@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plan", action="store_true", help="print parameters, memory, steps, hours; then stop"
     )
     parser.add_argument(
-        "--evaluate", nargs="+", default=[], metavar="SPLIT", help="judge the best checkpoint"
+        "--evaluate",
+        nargs="*",
+        metavar="SPLIT",
+        help="judge the best checkpoint; without a split: on those of data.test",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU if there is one")
     parser.add_argument("--seed", type=int)
@@ -71,18 +74,24 @@ def configure(args: argparse.Namespace) -> tuple[RunConfig, bool]:
             changes[key] = value
     if args.features not in (None, "simulated"):
         changes["features"] = [{"store": args.features}]
-    config = read_config(args.config, changes)
-    if not 0 < config.data.fraction <= 1:
-        raise ValueError(
-            f"{args.config}: data.fraction: expected a number in 0..1, found {config.data.fraction}"
-        )
-    return config, args.features == "simulated"
+    return read_config(args.config, changes), args.features == "simulated"
+
+
+def splits_to_evaluate(args: argparse.Namespace, config: RunConfig) -> list[str]:
+    """The splits that --evaluate names; those of `data.test` where it names none."""
+    if args.evaluate is None:
+        return []
+    splits = list(args.evaluate or config.data.test)
+    if not splits:
+        raise ValueError(f"{args.config}: data.test names no split for --evaluate")
+    return splits
 
 
 def run(args: argparse.Namespace) -> int:
     """Plans, trains, and evaluates; prints what is trained on what."""
     config, simulate = configure(args)
-    material = Material(config, simulate, verbose=not args.json)
+    splits = splits_to_evaluate(args, config)
+    material = Material(config, simulate, verbose=not args.json, others=splits)
     if args.plan:
         plan = make_plan(for_planning(material))
         print(json.dumps(vars(plan) | {"hours": plan.hours}) if args.json else "\n".join(plan.lines()))
@@ -90,13 +99,17 @@ def run(args: argparse.Namespace) -> int:
     if args.out is None:
         raise ValueError("--out is needed: the folder for checkpoints, log and predictions")
     train_set, val_set = material.dataset(config.data.train), material.dataset(config.data.val)
+    for split in splits:  # what is wrong there is better known before training than after it
+        material.dataset(split, targets=False)
     model, about = new_model(material), material.about
     if args.start_from:
-        about |= {"started_from": start_from(args.start_from, model, material.vocabulary)}
+        about |= {"started_from": start_from(args.start_from, model, material)}
     main = Processes(config.training.device).main
     loud = main and not args.json
     if loud:
         print("\n".join(heading(material, train_set, val_set, model)))
+        if args.resume and not (args.out / "last.json").is_file():
+            print(f"no run in {args.out}: starting")
     result = train(
         model,
         train_set,
@@ -126,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
             f"{config.training.metric} {result.best:.2f} at step {result.best_step}"
         )
     report["splits"] = {}
-    for split in args.evaluate if main else []:
+    for split in splits if main else []:
         figures = evaluate_split(model, material, split, args.out, verbose=loud)
         report["splits"][split] = figures
         if loud:
@@ -142,17 +155,28 @@ def new_model(material: Material) -> MSAT:
     return MSAT(material.model_config)
 
 
-def start_from(path: str, model: MSAT, vocabulary: Vocabulary) -> dict:
-    """Which weights `model` now has: those of a checkpoint of the same configuration and vocabulary."""
+def start_from(path: str, model: MSAT, material: Material) -> dict:
+    """Which weights `model` now has: those of a checkpoint of the same configuration, features and words."""
     checkpoint = load(path)
     here, there = asdict(model.config), asdict(checkpoint.model.config)
     different = [f"{key} is {there[key]}, not {here[key]}" for key in here if here[key] != there[key]]
-    if checkpoint.vocabulary.words != vocabulary.words:
+    if checkpoint.vocabulary.words != material.vocabulary.words:
         different.append("its vocabulary has other words")
+    here, there = kinds_of_input(material.about), kinds_of_input(checkpoint.about)
+    different += [f"{key} is {there[key]}, not {here[key]}" for key in here if here[key] != there[key]]
     if different:
         raise ValueError(f"--start-from {path}: another model: {'; '.join(different)}")
     model.load_state_dict(checkpoint.model.state_dict())
     return {"step": checkpoint.about["step"], "sha256": checkpoint.about["weights"]["sha256"]}
+
+
+def kinds_of_input(about: Mapping) -> dict[str, str | None]:
+    """What a model was given to see and to read: its features, and where its word vectors are from."""
+    features = [
+        f"{each.get('spec')} ({each.get('dim')}, {each.get('seconds_per_clip')} s)"
+        for each in about.get("features", ())
+    ]
+    return {"features": ", ".join(features), "words_from": about.get("words_from")}
 
 
 def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
@@ -178,7 +202,8 @@ def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
 def evaluate_split(model: MSAT, material: Material, split: str, out: Path, verbose: bool = False) -> dict:
     """The figures of a trained model on a split, beside those of answers that need no model.
 
-    Predictions are written into the run folder, for `vmrlib evaluate span` and `vmrlib analyse`.
+    Predictions are written into the run folder, for `vmrlib evaluate span` and `vmrlib analyse`. Where a
+    query has no moments, as in the files of a challenge, there are predictions, but no figures.
     """
     settings = material.config.training
     queries = material.queries(split)
@@ -186,15 +211,12 @@ def evaluate_split(model: MSAT, material: Material, split: str, out: Path, verbo
     predictions = predict(model, dataset, settings.predict_batch_size, verbose=verbose)
     name = f"predictions-{Path(split).stem}{'-simulated' if material.label else ''}.jsonl"
     write_predictions(out / name, predictions)
-    figures = evaluate_span(predictions, queries, convention=settings.convention)
-    baselines = baseline_figures(material.queries(material.config.data.train), queries, settings.convention)
-    return {
-        "split": split,
-        "label": material.label,
-        "predictions": name,
-        "figures": figures,
-        "baselines": baselines,
-    }
+    report = {"split": split, "label": material.label, "predictions": name, "figures": None, "baselines": {}}
+    if all(query.moments for query in queries):
+        train_queries = material.queries(material.config.data.train)
+        report["figures"] = evaluate_span(predictions, queries, convention=settings.convention)
+        report["baselines"] = baseline_figures(train_queries, queries, settings.convention)
+    return report
 
 
 def baseline_figures(train: list[Query], test: list[Query], convention: str) -> dict[str, dict[str, float]]:
@@ -216,7 +238,11 @@ def baseline_figures(train: list[Query], test: list[Query], convention: str) -> 
 
 
 def evaluation_lines(figures: dict, note: str) -> list[str]:
-    """A table: the model, and the baselines below it."""
+    """A table: the model, and the baselines below it; or a line where there is nothing to compare with."""
+    if figures["figures"] is None:
+        return [
+            f"{figures['split']}: queries without moments, no figures; answers in {figures['predictions']}"
+        ]
     rows = [["MSAT" + note, *(figures["figures"][name] for name in SHOWN)]]
     rows += [[name, *(values.get(key) for key in SHOWN)] for name, values in figures["baselines"].items()]
     title = f"{figures['split']}: {figures['figures']['queries']} queries, %, in {figures['predictions']}"

@@ -8,7 +8,8 @@ Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints b
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
 what cannot be computed again (weights, optimiser, random numbers, length of the log) is in the checkpoint
-`last`. So a run that was killed and resumed ends with the same weights, bit for bit, as one that was not.
+`last`. So a run that was killed and resumed ends with the same weights, bit for bit, as one that was not: on
+the CPU; on a GPU, where many sums have no fixed order, with `deterministic` (which nobody has tried there).
 Several processes (`accelerate launch`, `torchrun`) share the samples of each batch and step as one would.
 """
 
@@ -86,6 +87,8 @@ def train(
         raise TrainingError(f"training.precision: fp16 needs a GPU, not {processes.device}; use bf16")
     if not len(train_set):
         raise TrainingError("there is nothing to train on: no query has a moment")
+    if val_set is not None and not len(val_set.queries):
+        raise TrainingError("there is nothing to evaluate on: the validation set has no query")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
     model.to(processes.device)
     fused = processes.device.type in ("cpu", "cuda")  # one call instead of five for each parameter
@@ -96,7 +99,7 @@ def train(
     about = {"seed": settings.seed} | dict(about or {})
     run = Run(model, optimiser, scaler, processes, asdict(settings), about, train_set, out)
     progress, log = run.start(resume)
-    if progress.finished:
+    if progress.finished or progress.step >= total:
         run.finish(log)
         return _result(progress, log, already_finished=True)
 
@@ -120,7 +123,7 @@ def train(
                 with nullcontext() if number == len(parts) else processes.no_sync(parallel):
                     with autocast:
                         outputs = parallel(batch)
-                    part_losses = model.loss(_float32(outputs), batch)
+                    part_losses = model.loss(full_precision(outputs), batch)
                     scaler.scale(part_losses["total"] * share).backward()
                 for name, value in part_losses.items():
                     losses[name] = losses.get(name, 0.0) + value.detach() * share
@@ -142,7 +145,7 @@ def train(
             progress.step += 1
             progress.seconds = time.monotonic() - started
             bar.update()
-            if progress.step % settings.log_steps == 0 or progress.step == total:
+            if progress.step % settings.log_steps == 0 or progress.step >= total:
                 record = {"step": progress.step, "epoch": epoch, "learning_rate": rate, "losses": values}
                 record |= {"gradient_norm": norm.item(), "seconds": round(progress.seconds, 3)}
                 log.add(record, on_step)
@@ -157,7 +160,7 @@ def train(
                 bar.set_postfix_str(f"{settings.metric} {metrics[settings.metric]:.1f}")
                 if improved:
                     run.save_best(progress, epoch)
-            progress.finished = progress.step == total or (
+            progress.finished = progress.step >= total or (
                 settings.patience is not None and progress.evaluations_since_best >= settings.patience
             )
             due = settings.save_steps and progress.step % settings.save_steps == 0
@@ -229,7 +232,7 @@ def _result(progress: Progress, log: TrainingLog, already_finished: bool = False
     )
 
 
-def _float32(outputs: Mapping) -> dict:
+def full_precision(outputs: Mapping) -> dict:
     """Outputs of autocast in full precision: losses are not computed in half."""
     half = (torch.float16, torch.bfloat16)
     return {

@@ -33,6 +33,12 @@ FLAGS = (
     "--no-first-run",
 )
 RUN_SECONDS, MOVE_SECONDS = 300, 30
+# Collects the pictures of widgets outside of an Explorer while a notebook runs: the curves of a training.
+WATCH = """() => {
+    window.curves = new Set();
+    setInterval(() => document.querySelectorAll("img.widget-image").forEach(
+        image => image.closest(".widget-vbox") || window.curves.add(image.src)), 200);
+}"""
 ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
 
 # Lab must neither ask about news nor leave out of the page what is not on the screen.
@@ -175,6 +181,12 @@ def stored_explorers(notebook: dict) -> int:
     return sum(text.startswith("Explorer(") for text in texts)
 
 
+def holds_a_training(notebook: dict) -> bool:
+    """Does a cell show a live curve?"""
+    outputs = [o for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    return any("".join(o.get("data", {}).get("text/plain", "")).startswith("LiveCurve(") for o in outputs)
+
+
 def run_all(page: Page) -> None:
     """Run > Run All Cells, until no cell is waiting."""
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60_000)
@@ -229,8 +241,12 @@ def test_notebook_in_the_browser(opened):
     assert pictures.count() == len(stored), "stored pictures are shown before anything is run"
     assert page.locator(".noUi-handle, .widget-dropdown, .widget-text").count() == 0
 
+    page.evaluate(WATCH)
     run_all(page)
     assert page.locator(ERRORS).all_inner_texts() == []
+    if holds_a_training(notebook):
+        assert page.evaluate("window.curves.size") >= 3, "the curve of the training did not grow"
+        assert page.locator("img.widget-image").count() == explorers, "the live curve stayed on the page"
     live = page.locator(".jp-OutputArea-output .widget-vbox:has(> img.widget-image)")
     live.last.wait_for(timeout=30_000)
     assert live.count() == explorers

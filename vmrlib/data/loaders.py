@@ -144,7 +144,7 @@ class MomentDataset(Dataset):
         self.words, self.vocabulary, self.longest = words, vocabulary, longest
         self.negatives = negatives if targets else 0
         self.absent = absent
-        self.cache_bytes, self._cache, self._cached_bytes = cache_bytes, {}, 0
+        self.cache_bytes, self._cache = cache_bytes, {}
         self.dropped: list[tuple[str, tuple[float, float]]] = []
         self._check_videos()
         self._items = [item for number in range(len(self.queries)) for item in self._items_of(number)]
@@ -187,7 +187,8 @@ class MomentDataset(Dataset):
             self._hidden = hide_words(mask, seed_of(self.seed, "hidden words", epoch))
             generator = torch.Generator().manual_seed(seed_of(self.seed, "negatives", epoch))
             numbers = [number for number, _ in self._items] * self.negatives
-            drawn = torch.randint(len(self.queries), (len(numbers), DRAWN), generator=generator).tolist()
+            queries = max(1, len(self.queries))  # of none, none is drawn
+            drawn = torch.randint(queries, (len(numbers), DRAWN), generator=generator).tolist()
             self._others = [self._other_video(*pair) for pair in zip(numbers, drawn, strict=True)]
 
     def _other_video(self, number: int, drawn: Sequence[int]) -> str:
@@ -206,10 +207,9 @@ class MomentDataset(Dataset):
         """The clips of a video, from memory where they are kept."""
         if video_id not in self._cache:
             clips = clip_grid(self.features, video_id, self.clips)
-            if self._cached_bytes + clips.nbytes > self.cache_bytes:
+            if (len(self._cache) + 1) * clips.nbytes > self.cache_bytes:  # all are of one size
                 return clips
             self._cache[video_id] = clips
-            self._cached_bytes += clips.nbytes
         return self._cache[video_id]
 
     def query_ids(self, indexes: Iterable[int]) -> list[str]:
@@ -230,7 +230,7 @@ class MomentDataset(Dataset):
             longest=self.longest,
             cache_bytes=self.cache_bytes,
         )
-        blind._cache, blind._cached_bytes = self._cache, self._cached_bytes
+        blind._cache = self._cache
         return blind
 
     @property
@@ -264,7 +264,10 @@ class MomentDataset(Dataset):
         if not tokens:
             raise LoaderError(f"query {query.id!r} has no words: {query.text!r}")
         if self.longest is not None and len(tokens) > self.longest:
-            raise LoaderError(f"query {query.id!r} has {len(tokens)} words, the model takes {self.longest}")
+            raise LoaderError(
+                f"query {query.id!r} has {len(tokens)} words, the model takes {self.longest}: "
+                "shorten it, or raise model.positions"
+            )
         return tokens
 
 

@@ -54,7 +54,7 @@ class Run:
         out: str | os.PathLike | None,
     ):
         self.model, self.optimiser, self.scaler, self.processes = model, optimiser, scaler, processes
-        self.settings = dict(settings) | {"processes": processes.count}
+        self.settings = dict(settings) | {"processes": processes.count, "samples": len(train_set)}
         self.about = checkpoints.describe(model, train_set.words, train_set.vocabulary, **about)
         self.words = train_set.words
         self.out = None if out is None else Path(out)
@@ -63,14 +63,19 @@ class Run:
     def start(self, resume: bool) -> tuple[Progress, TrainingLog]:
         """Where to begin, with model, optimiser and random numbers set to it.
 
-        Raises TrainingError where the folder holds a run and `resume` is not said, or one of other settings.
+        Raises TrainingError where the folder holds a run and `resume` is not said, one of other settings or
+        data, or one that has lost its `last`.
         """
         torch.manual_seed(seed_of(self.settings["seed"], "dropout", self.processes.rank))
         if self.out is None:
             return Progress(), self._log(Progress())
         last = self.out / "last.json"
-        found = last.is_file()
+        found, remains = last.is_file(), remains_in(self.out)
         self.processes.wait()  # until all have looked: the first one writes below
+        if not found and remains:
+            raise TrainingError(
+                f"{self.out}: there is {remains}, but no last.json to go on from: name another folder"
+            )
         if not found:
             log = self._log(Progress())
             self.save_last(Progress(), 0, log)
@@ -83,7 +88,9 @@ class Run:
                 f"{self.out}: there is a run of {progress.step} steps already: go on with it (--resume), "
                 "or name another folder"
             )
-        differ(str(last), "", {"training": training.get("settings", {})} | about, self._comparable())
+        before = {"training": training.get("settings", {})} | about
+        now = {"training": self.settings} | self.about
+        differ(str(last), "", comparable(before), comparable(now))
         self._restore(weights, state, training)
         return progress, self._log(progress)
 
@@ -99,7 +106,7 @@ class Run:
         """Keeps everything that is needed to go on from here."""
         if self.out is None:
             return
-        random = self.processes.gather(random_state(self.processes.rank))
+        random = self.processes.gather(random_state(self.processes.rank, self.processes.device))
         if self.processes.main:
             progress.log_bytes = log.bytes
             about = self.about | {"metrics": progress.metrics, "step": progress.step, "epoch": epoch}
@@ -136,9 +143,6 @@ class Run:
         path = None if self.out is None else self.out / "log.jsonl"
         return TrainingLog(path, progress.log_bytes, self.processes.main, self.about.get("label", ""))
 
-    def _comparable(self) -> dict:
-        return {"training": self.settings} | self.about
-
     def _restore(self, weights: dict[str, Tensor], state: dict[str, Tensor], training: Mapping) -> None:
         del weights[checkpoints.TABLE]
         self.model.load_state_dict(weights)
@@ -156,12 +160,29 @@ class Run:
             torch.cuda.set_rng_state(cuda, self.processes.device)
 
 
-def random_state(rank: int) -> dict[str, Tensor]:
-    """The states of the generators that dropout uses in this process."""
+def random_state(rank: int, device: torch.device) -> dict[str, Tensor]:
+    """The states of the generators that dropout uses in this process, which computes on `device`."""
     state = {f"random.{rank}": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state[f"random_cuda.{rank}"] = torch.cuda.get_rng_state()
+    if device.type == "cuda":
+        state[f"random_cuda.{rank}"] = torch.cuda.get_rng_state(device)
     return state
+
+
+def remains_in(folder: Path) -> str:
+    """What is left in a folder of steps that were done; a log without a line is none."""
+    log = folder / "log.jsonl"
+    if (folder / "best.json").exists():
+        return "best.json"
+    return log.name if log.is_file() and log.stat().st_size else ""
+
+
+def comparable(about: Mapping) -> dict:
+    """What a checkpoint says, of the word vectors those of the vocabulary.
+
+    More are kept for other splits and for sentences of users; training does not depend on them.
+    """
+    known = set(about.get("words", ()))
+    return dict(about) | {"words": [word for word in about.get("vocabulary", ()) if word in known]}
 
 
 def differ(where: str, path: str, before: object, now: object) -> None:

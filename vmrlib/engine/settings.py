@@ -21,7 +21,10 @@ SCHEDULES = ("constant", "cosine", "plateau")
 class TrainingSettings:
     """How to train. Either `epochs` or `steps` says how long.
 
-    batch_size: samples of a step, however many processes and parts (`accumulation`) compute them.
+    batch_size: samples of a step, however many processes and parts compute them.
+    accumulation: so many parts of a batch one after the other, for less memory. A mean over some of
+    the samples only (MSAT's loss of regression leaves negatives out, that of words all that hide none) is
+    that of each part; where parts have unequally many of them, a step is not quite that of the whole batch.
     schedule: constant, cosine (to 0), or plateau (times 0.8 after 21 evaluations without a better metric);
     after `warmup_steps` of linear growth. precision: float32, bf16 or fp16.
     clip_norm: of all gradients together.
@@ -30,6 +33,7 @@ class TrainingSettings:
     patience: stop after so many evaluations without a better metric.
     save_steps: how often `last` is saved, besides after evaluations. log_steps: how often a step is logged.
     deterministic: fail where torch has no deterministic algorithm.
+    device: auto, cpu, cuda, cuda:1; not mps, which has no float64.
     """
 
     batch_size: int = 32
@@ -74,6 +78,8 @@ class TrainingSettings:
         for name in ("warmup_steps", "workers"):
             if getattr(self, name) < 0:
                 raise TrainingError(f"training.{name}: expected 0 or more, found {getattr(self, name)}")
+        if self.device.partition(":")[0] == "mps":
+            raise TrainingError(f"training.device: {self.device} has no float64, as moments need; use cpu")
         if (self.epochs is None) == (self.steps is None):
             raise TrainingError("training: say either epochs or steps")
         if self.evaluate_epochs is not None and self.evaluate_steps is not None:

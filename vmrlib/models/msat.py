@@ -67,6 +67,11 @@ class MSATConfig:
     proposals: str = "stages"
 
     def __post_init__(self):
+        for name in ("clips", "stride", "heads", "layers", "dim", "dim_ffn", "dim_head"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected a number from 0 to below 1, found {self.dropout}")
         if self.stride % 2 or self.clips % self.stride:
             raise ValueError(
                 f"clips {self.clips}, stride {self.stride}: the stride is even and divides the clips"

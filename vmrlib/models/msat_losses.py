@@ -109,8 +109,10 @@ def iou_loss(
     iou = (overlap / hull).masked_fill(absent(moments_cell)[:, None], 0.0)
     wanted = iou.masked_fill(iou < LEAST_IOU, 0.0)
     valid = start < end
-    per_moment = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    per_moment = per_moment * (logits.sigmoid() - wanted) ** 2
+    factor = (logits.sigmoid() - wanted) ** 2
+    # A video that does not hold the moment has no factor: it would spare those that look much like it.
+    factor = torch.where(absent(moments_cell)[:, None], 1.0, factor)
+    per_moment = factor * F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     per_sample = (per_moment * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)
     return per_sample.sum() / samples(len(logits), logits)
 
