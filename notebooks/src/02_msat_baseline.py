@@ -585,7 +585,7 @@ _ = live.draw()
 plt.show()
 
 # %% [markdown]
-# The model now has the weights of its best evaluation on *val*. Nothing is ever chosen on test. Here is the test split, for three answers: the window, your model, and on Stage the **shipped** one. It was made with the command in `configs/stage_long.yaml`: five times the steps, four times the videos, cells of one second, and CLIP's features beside these.
+# The model now has the weights of its best evaluation on *val*. Nothing is ever chosen on test. Here is the test split, for three answers: the window, your model, and on Stage the **shipped** one. It was made with the commands in `configs/stage_long.yaml` and `stage_film.yaml`: ten times the steps, four times the videos, cells of one second, and CLIP's features beside these.
 
 # %%
 from pathlib import Path
