@@ -797,7 +797,7 @@ def explore_map(query, show, suppress_above):
     if show == "score":
         values, style = outputs["moment_logits"][0].sigmoid(), {"limits": (0.0, max(0.2, float(scores.max())))}
     else:
-        values, style = outputs["offsets"][0, :, show == "end moves by (s)"] * second, {"limits": (-4.0, 4.0), "cmap": "BrBG_r"}
+        values, style = outputs["offsets"][0, :, int(show == "end moves by (s)")] * second, {"limits": (-4.0, 4.0), "cmap": "BrBG_r"}
     top = ranked(moved, scores, suppress_above, 5)
     return draw_moment_map(outputs["cells"], values, second, query.duration, query.moments, top, query.text, show, **style, **strip(query))
 
