@@ -1,6 +1,6 @@
 """Every notebook in real JupyterLab: pictures before running, Run All, every control of every Explorer.
 
-Run by `pytest tests/browser`. Chromium is the one named by VMRLIB_CHROMIUM, or the first on the path.
+Run by `pytest tests/browser`.
 """
 
 import ast
@@ -18,20 +18,11 @@ from pathlib import Path
 
 import pytest
 from jupyter_client import BlockingKernelClient
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9A][0-9]_*.ipynb"))
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 RUN_SECONDS, MOVE_SECONDS = 300, 30
 # Collects the pictures of widgets outside of an Explorer while a notebook runs: the curves of a training.
 WATCH = """() => {
@@ -46,16 +37,6 @@ SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-
-
-@pytest.fixture(scope="session")
-def chromium() -> str:
-    """The path of a Chromium, or a skip."""
-    named = os.environ.get("VMRLIB_CHROMIUM")
-    found = named or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip("no Chromium found: install it, or set VMRLIB_CHROMIUM to its path")
-    return found
 
 
 @pytest.fixture(scope="session")
@@ -110,15 +91,6 @@ def wait_for_server(url: str, server: subprocess.Popen, log: Path) -> None:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.3)
     pytest.fail(f"JupyterLab did not start:\n{log.read_text(errors='replace')[-3000:]}")
-
-
-@pytest.fixture(scope="session")
-def browser(chromium):
-    """A headless Chromium."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)

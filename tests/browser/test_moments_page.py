@@ -7,7 +7,6 @@ import av
 import numpy as np
 import pytest
 from playwright.sync_api import expect
-from test_browser import browser, chromium  # noqa: F401 (fixtures)
 
 from vmrlib.data.video import write_video
 from vmrlib.finding import Found
@@ -59,7 +58,7 @@ def written(request, tmp_path_factory):
 
 
 @pytest.fixture
-def page(browser, written):  # noqa: F811
+def page(browser, written):
     """The page, opened from its file; every request and error is recorded in `page.asked`, `page.failed`."""
     context = browser.new_context(viewport={"width": 1000, "height": 900})
     page = context.new_page()
