@@ -24,7 +24,7 @@ from vmrlib.data.model_free import truths
 from vmrlib.data.stage import SPLITS
 from vmrlib.material import Material
 from vmrlib.metrics import hits_at
-from vmrlib.models.msat import MSAT
+from vmrlib.models.msat import learnt_parameters
 from vmrlib.training import predict, train
 
 IOUS = (0.3, 0.5, 0.7)
@@ -114,7 +114,7 @@ def run_arm(material: Material, arm: Arm, splits: tuple[str, ...]) -> dict:
     """One training: val figures, steps, seconds, and the hits on the splits."""
     config = material.config
     torch.manual_seed(config.training.seed)
-    model = MSAT(material.model_config)
+    model = material.model_config.build()
     result = train(
         model,
         dataset(material, config.data.train, arm),
@@ -122,7 +122,7 @@ def run_arm(material: Material, arm: Arm, splits: tuple[str, ...]) -> dict:
         config.training,
     )
     record = {
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": learnt_parameters(model),
         "steps": result.steps,
         "best_step": result.best_step,
         "seconds": round(result.seconds, 1),

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import safetensors.torch
@@ -25,14 +25,17 @@ from torch import Tensor, nn
 
 import vmrlib
 from vmrlib.data.files import write_bytes, write_text
+from vmrlib.models.acb import ACB, ACBConfig
 from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import Vocabulary, WordVectors
 
 __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 
 FORMAT = 1
-MODELS = {"msat": (MSAT, MSATConfig)}
+MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig)}
 TABLE = "words.table"  # of the word vectors, among the weights
+QUEUES = "contrast.queue_"  # what names of buffers begin with that only training needs
 
 
 def __getattr__(name: str):
@@ -76,6 +79,20 @@ def describe(model: nn.Module, words: WordVectors, vocabulary: Vocabulary, **mor
 def weights_of(model: nn.Module, words: WordVectors) -> dict[str, Tensor]:
     """The tensors of a checkpoint: the model's, and the table of word vectors without its row of zeros."""
     return dict(model.state_dict()) | {TABLE: words.table[:-1]}
+
+
+def without_queues(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that inference needs: not the queues of the contrastive loss, 205 MB as published."""
+    return {name: value for name, value in weights.items() if not name.startswith(QUEUES)}
+
+
+def restore(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Gives a model its weights; queues that are not there stay as they are.
+
+    Raises RuntimeError for names and shapes that do not fit.
+    """
+    kept = {name: value for name, value in model.state_dict().items() if name.startswith(QUEUES)}
+    model.load_state_dict(kept | dict(weights))
 
 
 def write(
@@ -153,7 +170,7 @@ def load(path: str | os.PathLike) -> Checkpoint:
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: its words cannot be used ({error})") from None
     try:
-        model.load_state_dict(weights)
+        restore(model, weights)
     except RuntimeError as error:
         problem = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(f"{path}: the weights do not fit its config ({problem})") from None
@@ -172,12 +189,16 @@ def _build(path: Path, about: Mapping) -> nn.Module:
     for key in config:
         if key not in names:
             raise CheckpointError(f'{path}: field "config.{key}" is unknown to {make_config.__name__}')
-    for key in names:
-        if key not in config:
-            raise CheckpointError(f'{path}: field "config.{key}" is missing')
+    for field in fields(make_config):
+        if field.name not in config and field.default is MISSING:
+            raise CheckpointError(f'{path}: field "config.{field.name}" is missing')
     try:
-        return make(make_config(**{key: _tuples(value) for key, value in config.items()}))
-    except (TypeError, ValueError, RuntimeError) as error:
+        values = {key: _tuples(value) for key, value in config.items()}
+        if values.get("contrast") is not None:
+            contrast = {key: _tuples(value) for key, value in values["contrast"].items()}
+            values["contrast"] = VTCConfig(**contrast)
+        return make(make_config(**values))
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: no model can be built from its config ({error})") from None
 
 

@@ -22,9 +22,17 @@ import yaml
 
 from vmrlib.data.annotations import shown
 from vmrlib.engine.settings import TrainingSettings
+from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSATConfig
 
-PRESETS = {"stage": MSATConfig.stage, "tacos": MSATConfig.tacos, "activitynet": MSATConfig.activitynet}
+PRESETS = {
+    "stage": MSATConfig.stage,
+    "tacos": MSATConfig.tacos,
+    "activitynet": MSATConfig.activitynet,
+    "acb_stage": ACBConfig.stage,
+    "acb_tacos": ACBConfig.tacos,
+    "acb_activitynet": ACBConfig.activitynet,
+}
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -34,7 +42,7 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A preset of MSATConfig and the fields that are to differ from it."""
+    """A preset of MSATConfig or ACBConfig and the fields that are to differ from it."""
 
     preset: str
     changes: Mapping = field(default_factory=dict)
@@ -193,11 +201,12 @@ def _model(values: Mapping, file: str, key: str) -> dict:
     if preset not in PRESETS:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
-    changes = _checked(MSATConfig, {k: v for k, v in values.items() if k != "preset"}, file, key)
+    kind = PRESETS[preset].__self__  # the class that the preset belongs to
+    changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:
         PRESETS[preset](**changes)
     except ValueError as error:  # they do not go together
-        of_field = str(error).partition(":")[0] in MSATConfig.__dataclass_fields__
+        of_field = str(error).partition(":")[0] in kind.__dataclass_fields__
         raise ConfigurationError(f"{file}{key}{'.' if of_field else ': '}{error}") from None
     return {"preset": preset, "changes": changes}
 

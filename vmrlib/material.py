@@ -2,7 +2,7 @@
 
     material = Material(read_config("configs/stage.yaml"))
     train_set, val_set = material.dataset("train"), material.dataset("val")
-    model = MSAT(material.model_config)
+    model = material.model_config.build()
 
 `notebook_material` is the same for a notebook: Stage, or the dataset that VMRLIB_DATASET names.
 """

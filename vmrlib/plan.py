@@ -16,7 +16,7 @@ from vmrlib.engine.predicting import to_device
 from vmrlib.engine.processes import pick_device
 from vmrlib.engine.settings import PRECISIONS
 from vmrlib.material import Material
-from vmrlib.models.msat import MSAT
+from vmrlib.models.msat import learnt_parameters
 from vmrlib.training import full_precision
 
 WARM_UP, MEASURED = 2, 5  # steps
@@ -68,7 +68,7 @@ def make_plan(material: Material) -> Plan:
     settings, data = material.config.training, material.config.data
     device = pick_device(settings.device)
     train_set, val_set = material.dataset(data.train), material.dataset(data.val, targets=False)
-    model = MSAT(material.model_config).to(device).train()
+    model = material.model_config.build().to(device).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
     precision = PRECISIONS[settings.precision]
     autocast = torch.autocast(device.type, precision, enabled=precision is not None)
@@ -88,6 +88,7 @@ def make_plan(material: Material) -> Plan:
         batch = to_device(collate([train_set[i] for i in part]), device)
         loss(batch).backward()
         optimiser.step()
+        model.after_step()
         optimiser.zero_grad()
         _wait(device)
         seconds.append((time.perf_counter() - started) * settings.accumulation)
@@ -102,8 +103,8 @@ def make_plan(material: Material) -> Plan:
     steps = settings.total_steps(len(train_set))
     return Plan(
         str(device),
-        sum(parameter.numel() for parameter in model.parameters()),
-        BYTES_PER_PARAMETER * sum(parameter.numel() for parameter in model.parameters()),
+        learnt_parameters(model),
+        BYTES_PER_PARAMETER * learnt_parameters(model) + frozen_bytes(model),
         activations,
         train_set.memory + val_set.memory,
         len(train_set),
@@ -113,6 +114,12 @@ def make_plan(material: Material) -> Plan:
         statistics.median(seconds[WARM_UP:]),
         statistics.median(predicting) * len(val_set),
     )
+
+
+def frozen_bytes(model: nn.Module) -> int:
+    """What a model holds besides the parameters that it learns: slow encoders, queues, tables."""
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    return sum(tensor.nbytes for tensor in (*frozen, *model.buffers()))
 
 
 def _activations(model: nn.Module, loss: Callable[[dict], Tensor], batch: dict, device: torch.device) -> int:

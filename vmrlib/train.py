@@ -21,7 +21,7 @@ from vmrlib.engine.processes import Processes
 from vmrlib.evaluate import columns
 from vmrlib.material import Material, describe_set, notebook_material
 from vmrlib.metrics import evaluate_span, mean_iou, recall_at
-from vmrlib.models.msat import MSAT
+from vmrlib.models.msat import MSAT, learnt_parameters
 from vmrlib.plan import for_planning, make_plan
 from vmrlib.training import predict, train
 
@@ -143,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         figures = evaluate_split(model, material, split, args.out, verbose=loud)
         report["splits"][split] = figures
         if loud:
-            print("\n".join(["", *evaluation_lines(figures, note)]))
+            print("\n".join(["", *evaluation_lines(figures, model.config.title + note)]))
     if args.json and main:
         print(json.dumps(report))
     return 0
@@ -152,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
 def new_model(material: Material) -> MSAT:
     """The model of a run, untrained: its weights are drawn from the run's seed."""
     torch.manual_seed(material.config.training.seed)
-    return MSAT(material.model_config)
+    return material.model_config.build()
 
 
 def start_from(path: str, model: MSAT, material: Material) -> dict:
@@ -192,7 +192,7 @@ def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
         f"features {features}",
         f"words    {Path(config.words).name}: {material.words.dim} numbers for {sum(known)} of the "
         f"{len(known)} words in train",
-        f"model    MSAT, {sum(p.numel() for p in model.parameters()):,} parameters",
+        f"model    {model.config.title}, {learnt_parameters(model):,} parameters",
     ]
     if material.label:
         lines.append(f"NOTE     {material.label}: noise in the place of the video. The scores say nothing.")
@@ -237,13 +237,13 @@ def baseline_figures(train: list[Query], test: list[Query], convention: str) -> 
     }
 
 
-def evaluation_lines(figures: dict, note: str) -> list[str]:
+def evaluation_lines(figures: dict, title: str) -> list[str]:
     """A table: the model, and the baselines below it; or a line where there is nothing to compare with."""
     if figures["figures"] is None:
         return [
             f"{figures['split']}: queries without moments, no figures; answers in {figures['predictions']}"
         ]
-    rows = [["MSAT" + note, *(figures["figures"][name] for name in SHOWN)]]
+    rows = [[title, *(figures["figures"][name] for name in SHOWN)]]
     rows += [[name, *(values.get(key) for key in SHOWN)] for name, values in figures["baselines"].items()]
-    title = f"{figures['split']}: {figures['figures']['queries']} queries, %, in {figures['predictions']}"
-    return [title, *columns(["", *SHOWN], rows)]
+    heading = f"{figures['split']}: {figures['figures']['queries']} queries, %, in {figures['predictions']}"
+    return [heading, *columns(["", *SHOWN], rows)]

@@ -2,8 +2,9 @@
 
     result = train(model, train_set, val_set, TrainingSettings(epochs=10), out="runs/mine", about=about)
 
-A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}` and
-`model.localise(batch, top) -> [(moments, scores), ...]`; a set is a `vmrlib.data.loaders.MomentDataset`.
+A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}`,
+`model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`; a set is a
+`vmrlib.data.loaders.MomentDataset`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -140,6 +141,7 @@ def train(
                     raise TrainingError(f"{where}; queries of the batch: {ids}")
             scaler.step(optimiser)
             scaler.update()
+            model.after_step()
             optimiser.zero_grad(set_to_none=True)
 
             progress.step += 1

@@ -16,6 +16,8 @@ and for training only, never for inference:
     moments_cell  (B, 2)     start and end, float64, in cells of duration / N seconds; NaN: not in this video
     hidden_words  (B, L)     True for the words that are to be guessed
     word_labels   (B, L)     rows of the vocabulary, 0 for padding, -100 where nothing is to be learnt
+    annotation    (B,)       number of the pair of query and moment in the set
+    segment       (B,)       the same number for all queries that have this very moment of this video
 
 MSAT's data pipeline, sections 2.1 to 2.3 of its specification.
 """
@@ -148,6 +150,9 @@ class MomentDataset(Dataset):
         self.dropped: list[tuple[str, tuple[float, float]]] = []
         self._check_videos()
         self._items = [item for number in range(len(self.queries)) for item in self._items_of(number)]
+        segments: dict[tuple, int] = {}
+        keys = ((self.queries[number].video_id, moment) for number, moment in self._items)
+        self._segments = [segments.setdefault(key, len(segments)) for key in keys]
         tokens = [self._tokens(query) for query in self.queries]
         self._tokens_of = [frozenset(each) for each in tokens]
         self._rows = [words.rows(each) for each in tokens]
@@ -176,6 +181,7 @@ class MomentDataset(Dataset):
             item["word_labels"] = torch.full_like(labels, UNLEARNT) if copy else labels
             # Hidden in negatives, too: else a sentence without a gap would tell that it is one.
             item["hidden_words"] = self._hidden[index, : len(self._rows[number])]
+            item["annotation"], item["segment"] = place, self._segments[place]
         return item
 
     def set_epoch(self, epoch: int) -> None:
@@ -286,6 +292,8 @@ def collate(items: Sequence[dict]) -> dict:
         batch["moments_cell"] = torch.tensor(moments, dtype=torch.float64)
         batch["hidden_words"] = _padded(items, "hidden_words")
         batch["word_labels"] = _padded(items, "word_labels")
+        for name in ("annotation", "segment"):
+            batch[name] = torch.tensor([item[name] for item in items])
     return batch
 
 

@@ -34,8 +34,9 @@ class Processes:
             return
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        # Parts of a model may get no gradient: a head for hidden words in a batch without any.
-        ddp = DistributedDataParallelKwargs(find_unused_parameters=True)
+        # Parts of a model may get no gradient: a head for hidden words in a batch without any. Buffers are
+        # the same in all processes without being sent: tables, and queues of keys that all have gathered.
+        ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[ddp])
         self.rank, self.device = self.accelerator.process_index, self.accelerator.device
 

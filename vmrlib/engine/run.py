@@ -97,10 +97,12 @@ class Run:
     def save_best(self, progress: Progress, epoch: int) -> None:
         """Keeps the weights as the best ones."""
         if self.out is None:
-            self._best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            weights = checkpoints.without_queues(self.model.state_dict())
+            self._best = {name: value.detach().clone() for name, value in weights.items()}
         elif self.processes.main:
             about = self.about | {"metrics": progress.metrics, "step": progress.step, "epoch": epoch}
-            checkpoints.write(self.out, "best", about, checkpoints.weights_of(self.model, self.words))
+            weights = checkpoints.without_queues(checkpoints.weights_of(self.model, self.words))
+            checkpoints.write(self.out, "best", about, weights)
 
     def save_last(self, progress: Progress, epoch: int, log: TrainingLog) -> None:
         """Keeps everything that is needed to go on from here."""
@@ -137,7 +139,7 @@ class Run:
             _, best, _ = checkpoints.read(self.out / "best.json")
             del best[checkpoints.TABLE]
         if best:
-            self.model.load_state_dict(best)
+            checkpoints.restore(self.model, best)
 
     def _log(self, progress: Progress) -> TrainingLog:
         path = None if self.out is None else self.out / "log.jsonl"

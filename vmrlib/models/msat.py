@@ -9,7 +9,8 @@ predicts.
     pool -> embed -> encode -> stage features -> stage scores
                                               -> moments (i, j): offsets and score
 
-Targets and losses are in `msat_losses.py`.
+Targets and losses are in `msat_losses.py`. `acb.py` has another encoder for the same model. With
+`config.contrast` the loss of `vtc.py` is added, whose two linear layers then stand between embed and encode.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from vmrlib.data.clips import pool_boundary_points
 from vmrlib.models import msat_losses
 from vmrlib.models.attention import NORM_EPS, TwoStreamLayer, position_table, word_bias
 from vmrlib.models.msat_proposals import HEADS
+from vmrlib.models.vtc import VTC, VTCConfig, contrast_loss
 from vmrlib.moments import suppress_batch
 
 
@@ -43,6 +45,7 @@ class MSATConfig:
     video_scale, words_scale: factors of features and word vectors. Of norm 1 they are faint beside the
     sinusoid at first, and a short training does not learn to read.
     proposals: what describes a moment: `stages` as published, or another of `msat_proposals.HEADS`.
+    contrast: constants of the video-text contrastive loss, or None for none (MSAT).
     """
 
     clips: int
@@ -65,6 +68,7 @@ class MSATConfig:
     video_scale: float = 1.0
     words_scale: float = 1.0
     proposals: str = "stages"
+    contrast: VTCConfig | None = None
 
     def __post_init__(self):
         for name in ("clips", "stride", "heads", "layers", "dim", "dim_ffn", "dim_head"):
@@ -92,6 +96,15 @@ class MSATConfig:
     def points(self) -> int:
         """T = N + 1."""
         return self.cells + 1
+
+    @property
+    def title(self) -> str:
+        """The model's name in tables."""
+        return "MSAT + VTC" if self.contrast else "MSAT"
+
+    def build(self) -> "MSAT":
+        """The model of this configuration, with fresh weights."""
+        return MSAT(self)
 
     @classmethod
     def tacos(cls, **changes) -> "MSATConfig":
@@ -175,6 +188,11 @@ def candidate_cells(
         chosen |= fits & (length % step == 0) & (start % step == 0)
         longest_before = longest
     return chosen.nonzero().to(device)
+
+
+def learnt_parameters(model: nn.Module) -> int:
+    """How many numbers training changes by gradients: without slow copies of encoders."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 class StageHead(nn.Module):
@@ -267,10 +285,8 @@ class MSAT(nn.Module):
         self.video_norm = nn.LayerNorm(config.dim, NORM_EPS)
         self.words_norm = nn.LayerNorm(config.dim, NORM_EPS)
         self.dropout = nn.Dropout(config.dropout)
-        self.layers = nn.ModuleList(
-            TwoStreamLayer(config.dim, config.heads, config.dim_ffn, config.dropout)
-            for _ in range(config.layers)
-        )
+        self.contrast = VTC(config.dim, config.contrast) if config.contrast else None
+        self.layers = self.build_encoder(config)
         self.word_head = nn.Sequential(
             nn.Dropout(config.dropout),
             nn.Linear(config.dim, config.dim_head),
@@ -290,6 +306,13 @@ class MSAT(nn.Module):
         )
         self.initialise()
 
+    def build_encoder(self, config: MSATConfig) -> nn.ModuleList:
+        """The layers that `encode` goes through."""
+        return nn.ModuleList(
+            TwoStreamLayer(config.dim, config.heads, config.dim_ffn, config.dropout)
+            for _ in range(config.layers)
+        )
+
     def initialise(self) -> None:
         """Normal in embedding and encoder, Xavier in the heads, torch's default in the stage scores (3.5)."""
         nn.init.normal_(self.hidden_word, std=self.config.initial_std)
@@ -297,6 +320,8 @@ class MSAT(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=self.config.initial_std)
                 nn.init.zeros_(module.bias)
+        if self.contrast:
+            self.contrast.initialise(self.config.initial_std)
         for module in (*self.word_head, self.stage_head.features, *self.moment_head.modules()):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -341,15 +366,22 @@ class MSAT(nn.Module):
         (B, H, T, T + L), own keys first.
 
         A batch that holds `moments_cell` is one to learn from; then also regression_cells (R, 2), their
-        sample (R,) and offsets (R, 2); and word_logits (W, V) of the hidden words, row by row.
+        sample (R,) and offsets (R, 2); and word_logits (W, V) of the hidden words, row by row. In training
+        mode and with `config.contrast` also what `contrast_loss` needs.
         """
         learning = "moments_cell" in batch
-        words, video = self.embed(batch["video"], batch["words"], batch.get("hidden_words"))
+        words, video = embedded = self.embed(batch["video"], batch["words"], batch.get("hidden_words"))
+        if self.contrast:
+            words, video = self.contrast.encode(words, video)
+        outputs = {}
+        if self.contrast and self.training and learning:
+            ids = batch[self.config.contrast.positives]
+            outputs |= self.contrast(embedded, (words, video), batch["word_mask"], batch["moments_cell"], ids)
         words, video, weights = self.encode(words, video, batch["word_mask"], attention)
         features, stage_logits = self.stage_head(video)
         table = self.moment_head.table(features)
         moments = self.moment_head(table, self.candidates)
-        outputs = {
+        outputs |= {
             "stage_logits": stage_logits,
             "cells": self.candidates,
             "offsets": moments[..., :2],
@@ -370,7 +402,7 @@ class MSAT(nn.Module):
         return outputs
 
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
-        """The four losses and their weighted sum `total` (section 4)."""
+        """The losses and their weighted sum `total` (section 4); `contrast` where `forward` prepared it."""
         losses = {
             "stage": msat_losses.stage_loss(outputs["stage_logits"], outputs["stage_targets"]),
             "regression": msat_losses.regression_loss(
@@ -387,7 +419,15 @@ class MSAT(nn.Module):
             ),
         }
         total = sum(weight * loss for weight, loss in zip(self.config.weights, losses.values(), strict=True))
+        if "contrast_video_logits" in outputs:
+            losses["contrast"] = contrast_loss(outputs)
+            total = total + self.config.contrast.weight * losses["contrast"]
         return losses | {"total": total}
+
+    def after_step(self) -> None:
+        """To be called when the optimiser has stepped: what the contrastive loss remembers is put away."""
+        if self.contrast:
+            self.contrast.enqueue()
 
     @torch.inference_mode()
     def localise(

@@ -1,4 +1,4 @@
-"""The authors' released weights in our models.
+"""The authors' released weights in our models: MSAT, and the asymmetric co-attention network with its loss.
 
 A released checkpoint names its parameters in its own way and keeps apart what we compute in one product. So a
 model needs one table: our parameter -> the authors' names whose rows, joined in that order, it consists of.
@@ -10,8 +10,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.acb import ACBConfig
+from vmrlib.models.msat import MSATConfig
 from vmrlib.models.openai_clip import WeightsError
+from vmrlib.models.vtc import VTC
 
 Names = dict[str, tuple[str, ...]]
 
@@ -41,14 +43,15 @@ def from_official(name: str, state_dict: Mapping, config: MSATConfig, partial: b
     """
     if name not in OFFICIAL:
         raise WeightsError(f"no released weights are known for {name!r}; known: {', '.join(OFFICIAL)}")
-    build, names_of, dead_part = OFFICIAL[name]
+    names_of, dead_part = OFFICIAL[name]
     weights = official_weights(state_dict)
-    model = build(config).eval()
+    model = config.build().eval()
     names = names_of(config)
+    queues = queues_in(weights) if config.contrast else {}
 
     wanted = [official for parts in names.values() for official in parts]
     missing = tuple(official for official in wanted if official not in weights)
-    unused = tuple(official for official in weights if official not in set(wanted))
+    unused = tuple(official for official in weights if official not in {*wanted, *queues})
     dead = tuple(official for official in unused if dead_part in official)
     unexpected = [official for official in unused if official not in dead]
     if not partial and (missing or unexpected):
@@ -59,14 +62,42 @@ def from_official(name: str, state_dict: Mapping, config: MSATConfig, partial: b
         ]
         raise WeightsError(f"released weights of {name}: {'; '.join(problems)}")
 
-    with torch.no_grad():
-        for parameter_name, parameter in model.named_parameters():
-            parts = names[parameter_name]
-            for rows, official in zip(parameter.chunk(len(parts)), parts, strict=True):
-                if official in weights:
-                    rows.copy_(shaped(weights[official], rows, official, parameter_name))
+    fill(model, names, weights)
+    if queues:
+        fill_queues(model.contrast, {queues[official]: weights[official] for official in queues})
     model.loading = Loading(missing, unused, dead)
     return model
+
+
+@torch.no_grad()
+def fill(module: nn.Module, names: Names, weights: Mapping[str, Tensor]) -> None:
+    """Gives every parameter the released weights that are there; WeightsError for those of another shape."""
+    for name, parameter in module.named_parameters():
+        parts = names[name]
+        # a single number cannot be taken apart
+        pieces = parameter.chunk(len(parts)) if parameter.ndim else [parameter]
+        for piece, official in zip(pieces, parts, strict=True):
+            if official in weights:
+                piece.copy_(shaped(weights[official], piece, official, name))
+
+
+def queues_in(weights: Mapping[str, Tensor]) -> dict[str, str]:
+    """The queues of a checkpoint that was saved in training: their full names, and the last parts of them."""
+    return {name: name.rpartition(".")[2] for name in weights if name.rpartition(".")[2] in QUEUES}
+
+
+@torch.no_grad()
+def fill_queues(contrast: VTC, stored: Mapping[str, Tensor]) -> None:
+    """Gives the queues what the release stored: keys as columns, ids as a row, the next place."""
+    for name, value in stored.items():
+        value = value.T if value.ndim == 2 and name != "idx_queue" else value
+        buffer = getattr(contrast, QUEUES[name])
+        if value.numel() != buffer.numel():
+            raise WeightsError(
+                f"released weights: {name} has shape {tuple(stored[name].shape)}, but the queue of this "
+                f"configuration has {contrast.config.queue_size} places of {contrast.queue_words.shape[1]}"
+            )
+        buffer.copy_(value.reshape(buffer.shape))
 
 
 def official_weights(state_dict: Mapping) -> dict[str, Tensor]:
@@ -98,25 +129,30 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
+BASE = "bert_layer.vlbert"
+# The release's names of what our contrastive loss remembers.
+QUEUES = {
+    "image_queue": "queue_video",
+    "text_queue": "queue_words",
+    "idx_queue": "queue_ids",
+    "queue_ptr": "place",
+}
+
+
+def linear(ours: str, *official: str) -> Names:
+    """Weight and bias of a layer of ours, and of the layers of theirs that it joins."""
+    return {f"{ours}.{kind}": tuple(f"{part}.{kind}" for part in official) for kind in ("weight", "bias")}
+
+
 def msat_names(config: MSATConfig) -> Names:
     """The authors' names of each parameter of our MSAT (mxingzhang90/MSAT at d9a467c)."""
-    base = "bert_layer.vlbert"
-    names = {"hidden_word": (f"{base}.mask_embeddings.weight",)}
-
-    def linear(ours: str, *official: str) -> None:
-        for kind in ("weight", "bias"):
-            names[f"{ours}.{kind}"] = tuple(f"{part}.{kind}" for part in official)
-
-    linear("video_in", f"{base}.visual_1x1_object")
-    linear("words_in", f"{base}.word_mapping")
-    linear("video_norm", f"{base}.visual_embedding_LayerNorm")
-    linear("words_norm", f"{base}.text_embedding_LayerNorm")
+    names = shared_names("visual_1x1_object")
     for number in range(config.layers):
-        layer, ours = f"{base}.encoder.layer.{number}", f"layers.{number}"
+        layer, ours = f"{BASE}.encoder.layer.{number}", f"layers.{number}"
         for stream, own, other in (("words", "text", "visual"), ("video", "visual", "text")):
             # key_other and value_other belong to the stream that asks, but read the other one's states.
             asking, answering = f"{layer}.attention_{own}.self", f"{layer}.attention_{other}.self"
-            linear(
+            names |= linear(
                 f"{ours}.from_{stream}",
                 f"{asking}.query",
                 f"{asking}.query_other",
@@ -126,21 +162,75 @@ def msat_names(config: MSATConfig) -> Names:
                 f"{answering}.value_other",
             )
             out = f"{ours}.{stream}_out"
-            linear(f"{out}.dense", f"{layer}.attention_{own}.output.dense")
-            linear(f"{out}.attention_norm", f"{layer}.attention_{own}.output.LayerNorm")
-            linear(f"{out}.widen", f"{layer}.intermediate_{own}.dense")
-            linear(f"{out}.narrow", f"{layer}.output_{own}.dense")
-            linear(f"{out}.ffn_norm", f"{layer}.output_{own}.LayerNorm")
-    for place in (1, 4):
-        linear(f"word_head.{place}", f"bert_layer.final_mlp.{place}")
-    linear("stage_head.features", "bert_layer.final_mlp_2.1")
-    for stage, letter in enumerate("sec"):  # start, end, middle
-        for place in (0, 3):
-            linear(f"stage_head.scores.{stage}.{place}", f"bert_layer.final_mlp_{letter}.{place}")
-    linear("moment_head.hidden", "bert_layer.final_mlp_3.0")
-    linear("moment_head.out", "bert_layer.final_mlp_3.3")
+            names |= linear(f"{out}.dense", f"{layer}.attention_{own}.output.dense")
+            names |= linear(f"{out}.attention_norm", f"{layer}.attention_{own}.output.LayerNorm")
+            names |= linear(f"{out}.widen", f"{layer}.intermediate_{own}.dense")
+            names |= linear(f"{out}.narrow", f"{layer}.output_{own}.dense")
+            names |= linear(f"{out}.ffn_norm", f"{layer}.output_{own}.LayerNorm")
     return names
 
 
-# name: our model, its table, and what is in the name of a parameter that the released code never uses
-OFFICIAL = {"msat": (MSAT, msat_names, "visual_1x1_text")}
+def acb_vtc_names(config: ACBConfig) -> Names:
+    """The names of the asymmetric co-attention network (love481's release at 552d625).
+
+    Its blocks have no feed-forward step; with `config.ffn` their parameters are asked for under the names
+    that the release's own, unused classes give them.
+    """
+    names = shared_names("visual_1x1_visual")
+    for number, letter in enumerate(config.blocks):
+        layer, ours = f"{BASE}.encoder.layer.{number}", f"layers.{number}"
+        parts = {
+            "A": {"words.own": "attention", "words.other": "crossattention"},
+            "C": {"attention": "attention"},
+        }
+        if letter not in parts:
+            raise WeightsError(f"no released weights are known for a block {letter!r}")
+        for part, official in parts[letter].items():
+            heads = f"{layer}.{official}.self"
+            names |= linear(
+                f"{ours}.{part}.projections", *(f"{heads}.{name}" for name in ("query", "key", "value"))
+            )
+            names |= linear(f"{ours}.{part}.dense", f"{layer}.{official}.output.dense")
+            names |= linear(f"{ours}.{part}.norm", f"{layer}.{official}.output.LayerNorm")
+        if config.ffn:
+            ffn = f"{ours}.words.ffn" if letter == "A" else f"{ours}.ffn"
+            names |= linear(f"{ffn}.widen", f"{layer}.intermediate.dense")
+            names |= linear(f"{ffn}.narrow", f"{layer}.output.dense")
+            names |= linear(f"{ffn}.norm", f"{layer}.output.LayerNorm")
+    return names | (vtc_names(f"{BASE}.mplug.", "contrast.") if config.contrast else {})
+
+
+def vtc_names(official: str, ours: str) -> Names:
+    """The names of the contrastive loss; `official` and `ours` stand before every name."""
+    names = {f"{ours}temperature": (f"{official}temp",)}
+    for part, kind in (("encoders", ""), ("slow", "_m")):
+        for layer, name in (
+            ("video", "visual_encoder"),
+            ("words", "text_encoder"),
+            ("video_out", "vision_proj"),
+            ("words_out", "text_proj"),
+        ):
+            names |= linear(f"{ours}{part}.{layer}", f"{official}{name}{kind}")
+    return names
+
+
+def shared_names(video_in: str) -> Names:
+    """Embedding and heads, which both have; the layer that reads the video has two names."""
+    names = {"hidden_word": (f"{BASE}.mask_embeddings.weight",)}
+    names |= linear("video_in", f"{BASE}.{video_in}")
+    names |= linear("words_in", f"{BASE}.word_mapping")
+    names |= linear("video_norm", f"{BASE}.visual_embedding_LayerNorm")
+    names |= linear("words_norm", f"{BASE}.text_embedding_LayerNorm")
+    for place in (1, 4):
+        names |= linear(f"word_head.{place}", f"bert_layer.final_mlp.{place}")
+    names |= linear("stage_head.features", "bert_layer.final_mlp_2.1")
+    for stage, letter in enumerate("sec"):  # start, end, middle
+        for place in (0, 3):
+            names |= linear(f"stage_head.scores.{stage}.{place}", f"bert_layer.final_mlp_{letter}.{place}")
+    names |= linear("moment_head.hidden", "bert_layer.final_mlp_3.0")
+    names |= linear("moment_head.out", "bert_layer.final_mlp_3.3")
+    return names
+
+
+# name: the table, and what is in the name of a parameter that the released code never uses
+OFFICIAL = {"msat": (msat_names, "visual_1x1_text"), "acb_vtc": (acb_vtc_names, "itm_head")}
