@@ -8,62 +8,34 @@ experiment that was killed goes on with the run it was in. `ablation` reads the 
 import argparse
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import vmrlib
 from vmrlib.ablation import next_run, read_results, recall, table
 from vmrlib.configuration import RunConfig, read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.files import write_text
-from vmrlib.data.loaders import MomentDataset
+from vmrlib.data.loaders import MomentDataset, collate
 from vmrlib.data.model_free import truths
-from vmrlib.data.stage import SPLITS
+from vmrlib.data.stage import SPLITS, StageConfig
+from vmrlib.experiments import EXPERIMENTS, Arm, Experiment
 from vmrlib.material import Material
 from vmrlib.metrics import hits_at
 from vmrlib.models.msat import learnt_parameters
+from vmrlib.plan import kept_for_backward
 from vmrlib.training import predict, train
 
 IOUS = (0.3, 0.5, 0.7)
 TESTS = tuple(split for split in SPLITS if split.startswith("test"))
+COST_BATCH = 32
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What is different in one arm: keys of the configuration, or what the model does not get to see."""
-
-    changes: Mapping = field(default_factory=dict)
-    blind: str = ""  # "video", "text"
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Arms by name, and what they share."""
-
-    config: str
-    arms: Mapping[str, Arm]
-    learning_rates: tuple[float, ...] = (2e-3, 3e-3, 4e-3)
-    seeds: tuple[int, ...] = (0, 1, 2)
-
-
-EXPERIMENTS = {
-    # What MSAT's description of a moment is worth, and what can be answered without seeing or reading.
-    "msat_stage": Experiment(
-        "stage.yaml",
-        {
-            "start, middle, end": Arm(),
-            "mean of points": Arm({"model.proposals": "mean"}),
-            "maximum of points": Arm({"model.proposals": "max"}),
-            "end points": Arm({"model.proposals": "endpoints"}),
-            "video-blind": Arm(blind="video"),
-            "text-blind": Arm(blind="text"),
-        },
-    ),
-}
 
 
 class Blank(Mapping):
@@ -106,37 +78,83 @@ def dataset(material: Material, split: str, arm: Arm, targets: bool = True) -> M
 
 def configure(experiment: Experiment, arm: Arm, rate: float, seed: int, steps: int | None) -> RunConfig:
     """The configuration of one run."""
-    changes = dict(arm.changes) | {"training.learning_rate": rate, "training.seed": seed}
+    changes = dict(experiment.changes) | dict(arm.changes)
+    changes |= {"training.learning_rate": rate, "training.seed": seed}
     return read_config(CONFIGS / experiment.config, changes | ({"training.steps": steps} if steps else {}))
 
 
-def run_arm(material: Material, arm: Arm, splits: tuple[str, ...]) -> dict:
-    """One training: val figures, steps, seconds, and the hits on the splits."""
+def train_arm(material: Material, arm: Arm) -> tuple[nn.Module, dict]:
+    """One training: the model, and what is known of it without a test split."""
     config = material.config
     torch.manual_seed(config.training.seed)
     model = material.model_config.build()
-    result = train(
-        model,
-        dataset(material, config.data.train, arm),
-        dataset(material, config.data.val, arm),
-        config.training,
-    )
+    val_set = dataset(material, config.data.val, arm)
+    started = time.process_time()
+    result = train(model, dataset(material, config.data.train, arm), val_set, config.training)
     record = {
-        "parameters": learnt_parameters(model),
         "steps": result.steps,
         "best_step": result.best_step,
         "seconds": round(result.seconds, 1),
+        "cpu_seconds": round(time.process_time() - started, 1),
         "val": result.metrics[config.training.metric],
-        "hits": {},
+        "cost": cost(model, val_set),
     }
+    if model.contrast:
+        curve = [
+            round(line["losses"]["contrast"], 3)
+            for line in result.log
+            if "contrast" in line.get("losses", {})
+        ]
+        record["contrast"] = {"loss": curve} | alignment(model, val_set)
+    return model, record
+
+
+def judge(model: nn.Module, material: Material, arm: Arm, splits: Sequence[str]) -> dict[str, dict]:
+    """The hits of a trained model: split -> IoU -> one 0 or 1 for each query."""
+    found = {}
     for split in splits:
         predictions = predict(model, dataset(material, split, arm, targets=False))
         answers = [prediction.moments[:1] for prediction in predictions]
         known = truths(material.queries(split))
-        record["hits"][split] = {
+        found[split] = {
             str(iou): "".join("01"[int(hit)] for hit in hits_at(answers, known, 1, iou)) for iou in IOUS
         }
-    return record
+    return found
+
+
+def cost(model: nn.Module, data: MomentDataset) -> dict[str, float]:
+    """Of a training step on 32 samples: parameters, GFLOP forward per sample, bytes kept for backward."""
+    batch = collate([data[i % len(data)] for i in range(COST_BATCH)])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(batch)
+    return {
+        "parameters": learnt_parameters(model),
+        "gigaflop": round(counter.get_total_flops() / COST_BATCH / 1e9, 6),
+        "kept_bytes": kept_for_backward(model, lambda: model.loss(model(batch), batch)["total"]),
+    }
+
+
+@torch.no_grad()
+def alignment(model: nn.Module, data: MomentDataset) -> dict[str, float]:
+    """Do sentences and their moments find each other, and are the vectors still spread out?
+
+    top1: percent of moments whose own sentence (or one of the same words) is nearest. cosine: the mean
+    between vectors of different samples, 1 where all have become one. rank: how many directions the vectors
+    fill, exp of the entropy of their spectrum.
+    """
+    batch = collate([data[i] for i in range(len(data))])
+    sentences, moments = model.eval().compared(batch)
+    nearest = (moments @ sentences.T).argmax(dim=1)
+    right = batch["sentence"][nearest] == batch["sentence"]
+    figures = {"top1": 100 * right.float().mean().item()}
+    for name, vectors in (("sentences", sentences), ("moments", moments)):
+        similar = vectors @ vectors.T
+        others = (similar.sum() - similar.trace()) / (len(vectors) * (len(vectors) - 1))
+        spectrum = torch.linalg.svdvals(vectors).square()
+        spectrum = spectrum / spectrum.sum()
+        rank = (-(spectrum * spectrum.clamp_min(1e-12).log()).sum()).exp()
+        figures |= {f"{name}_cosine": others.item(), f"{name}_rank": rank.item()}
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def per_video(queries: list[Query]) -> list[int]:
@@ -156,7 +174,7 @@ def describe(experiment: Experiment, config: RunConfig, material: Material, comm
         "train": material.provenance(config.data.train),
         "splits": {
             split: material.provenance(split) | {"queries_per_video": per_video(material.queries(split))}
-            for split in TESTS
+            for split in test_splits(material)
         },
         "configuration": asdict(config),
         "learning_rates": list(experiment.learning_rates),
@@ -195,26 +213,54 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
             if results.get(key) != head.get(key):
                 raise ValueError(f"{out}: made with another {key}; choose another file")
     for title, arm in experiment.arms.items():
+        if arm.same_as and title not in results["arms"]:
+            results["arms"][title] = taken_over(out, arm.same_as, results)
+            write_results(out, results)
         record = results["arms"].setdefault(title, {"changes": dict(arm.changes), "blind": arm.blind})
         search, runs = record.setdefault("search", {}), record.setdefault("runs", {})
 
-        def once(rate: float, seed: int, splits: tuple[str, ...], arm=arm) -> dict:
-            config = configure(experiment, arm, rate, seed, steps)
-            return run_arm(material.variant(config), arm, splits)
+        def trained(rate: float, seed: int, arm=arm) -> tuple[Material, nn.Module, dict]:
+            of_run = material.variant(configure(experiment, arm, rate, seed, steps))
+            return of_run, *train_arm(of_run, arm)
 
+        kept = None  # the best run of the search: it is also the first seed's
         for rate in experiment.learning_rates:
             if str(rate) not in search:
-                search[str(rate)] = once(rate, experiment.seeds[0], ())["val"]
+                run = trained(rate, experiment.seeds[0])
+                search[str(rate)] = run[2]["val"]
+                if search[str(rate)] == max(search.values()):
+                    kept = (rate, run)
                 write_results(out, results)
                 print(f"{title}: learning rate {rate:g}: val {search[str(rate)]:.1f}", flush=True)
         best = max(experiment.learning_rates, key=lambda rate: search[str(rate)])
         record["learning_rate"] = best
         for seed in experiment.seeds:
             if str(seed) not in runs:
-                runs[str(seed)] = once(best, seed, TESTS)
+                reuse = kept and kept[0] == best and seed == experiment.seeds[0]
+                of_run, model, about = kept[1] if reuse else trained(best, seed)
+                runs[str(seed)] = about | {"hits": judge(model, of_run, arm, test_splits(material))}
                 write_results(out, results)
-                print(f"{title}: seed {seed}: val {runs[str(seed)]['val']:.1f}", flush=True)
+                print(f"{title}: seed {seed}: val {about['val']:.1f}", flush=True)
     return results
+
+
+def taken_over(out: Path, source: tuple[str, str], results: Mapping) -> dict:
+    """The arm of another experiment's file; both must have been made alike."""
+    path, title = out.with_name(f"{source[0]}.json"), source[1]
+    other = read_results(path)
+    for key in ("configuration", "splits", "train", "learning_rates"):
+        if other[key] != results[key]:
+            raise ValueError(f"{path}: made with another {key}: {title!r} cannot be taken over")
+    if title not in other["arms"]:
+        raise ValueError(f"{path}: there is no arm {title!r} yet")
+    return other["arms"][title] | {"from": [path.name, title]}
+
+
+def test_splits(material: Material) -> tuple[str, ...]:
+    """The test splits of Stage that this profile has."""
+    kitchen = material.config.data.profile == "kitchen"
+    sizes = (StageConfig.kitchen() if kitchen else StageConfig.open()).sizes
+    return tuple(split for split in TESTS if split in sizes)
 
 
 def write_results(out: Path, results: dict) -> None:
@@ -227,7 +273,8 @@ def check(name: str, path: Path, title: str, split: str = "test-iid") -> bool:
     arm, record = experiment.arms[title], results["arms"][title]
     steps, seed = results["configuration"]["training"]["steps"], max(experiment.seeds) + 1
     config = configure(experiment, arm, record["learning_rate"], seed, steps)
-    hit = run_arm(Material(config), arm, (split,))["hits"][split]["0.5"]
+    material = Material(config)
+    hit = judge(train_arm(material, arm)[0], material, arm, (split,))[split]["0.5"]
     low, high = next_run(results, title, split)
     found = 100 * hit.count("1") / len(hit)
     print(

@@ -87,7 +87,8 @@ class DataChoice:
 class FeatureSource:
     """Where features come from: one of the first four.
 
-    extractor: a specification as for `vmrlib extract`, for Stage, with its seconds_per_clip.
+    extractor: a specification as for `vmrlib extract`, for Stage, with its seconds_per_clip; or `oracle`, the
+    true states of its actors.
     store: a folder that `vmrlib extract` wrote.
     published: a layout of `vmrlib.data.published`, with the path of its files.
     simulated: seeded noise in the shape of such a layout, or of `dim` numbers for every seconds_per_clip.

@@ -10,36 +10,33 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property, partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from vmrlib.configuration import FeatureSource, RunConfig, read_config
-from vmrlib.data import data_folder
 from vmrlib.data.annotations import Query, read_jsonl
 from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
-from vmrlib.data.published import LAYOUTS, PublishedFeatures
-from vmrlib.data.simulated import SimulatedFeatures
 from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
-from vmrlib.data.stage.words import word_vectors
-from vmrlib.data.store import FeatureStore
 from vmrlib.models.msat import MSATConfig
-from vmrlib.text import Vocabulary, WordVectors, tokenize
+from vmrlib.sources import (
+    MaterialError,
+    Split,
+    exists,
+    letter_vectors,
+    open_source,
+    read_words,
+    simulated,
+    source_record,
+)
+from vmrlib.text import Vocabulary, WordVectors
 
-MOST_WORDS = 50_000  # of a file, its first and so most frequent ones: they go into a checkpoint as they are
-WORDS_DIM = 300  # of Stage's word vectors, and of letters
-
-Split = StageSplit | Sequence[Query]
-
-
-class MaterialError(ValueError):
-    """Something that a configuration names and that cannot be had; the message says where to get it."""
+__all__ = ["Material", "MaterialError", "describe_set", "letter_vectors", "notebook_material"]
 
 
 class Material:
@@ -55,15 +52,15 @@ class Material:
             config = replace(config, features=tuple(simulated(source) for source in config.features))
         self.config, self.verbose, self.others = config, verbose, tuple(others)
         self._splits: dict[str, Split] = {}
-        self._features: dict[str, list[Videos]] = {}
+        self._features_of: dict[tuple[FeatureSource, ...], dict[str, list[Videos]]] = {}
 
     def variant(self, config: RunConfig) -> "Material":
         """The material of another configuration of the same data; what is loaded already is shared."""
-        for part in ("data", "features", "words"):
+        for part in ("data", "words"):
             if getattr(config, part) != getattr(self.config, part):
                 raise MaterialError(f"{part} differs: not the same data")
         other = Material(config, verbose=self.verbose, others=self.others)
-        other._splits, other._features = self._splits, self._features
+        other._splits, other._features_of = self._splits, self._features_of
         return other
 
     def provenance(self, name: str) -> dict:
@@ -91,15 +88,16 @@ class Material:
 
     def features(self, name: str) -> list[Videos]:
         """The features of the videos of a split, one mapping for each source."""
-        if name not in self._features:
+        opened = self._features_of.setdefault(self.config.features, {})
+        if name not in opened:
             split = self._split(name)
             queries = split.queries if isinstance(split, StageSplit) else split
             durations = {query.video_id: query.duration for query in queries}
-            self._features[name] = [
-                self._open(number, source, split, durations)
+            opened[name] = [
+                open_source(number, source, split, durations, self.verbose)
                 for number, source in enumerate(self.config.features)
             ]
-        return self._features[name]
+        return opened[name]
 
     def dataset(self, name: str, targets: bool = True) -> MomentDataset:
         """A split for training (with targets) or for inference."""
@@ -135,24 +133,10 @@ class Material:
     @cached_property
     def words(self) -> WordVectors:
         """The word vectors of `config.words`; of a large file its first 50,000 and those of this data."""
-        name, data = self.config.words, self.config.data
-        if name == "stage":
-            table = word_vectors(dim=WORDS_DIM)
-            return WordVectors(list(table), torch.stack(list(table.values())).numpy())
-        if name == "letters":
-            return letter_vectors(self.vocabulary.words[1:-1])
-        path = find_file(name)
+        data = self.config.data
         splits = dict.fromkeys((data.train, data.val, *data.test, *self.others))
-        needed = {word for split in splits for query in self.queries(split) for word in tokenize(query.text)}
-        needed |= set(self.vocabulary.words)
-        if path.suffix != ".npz":
-            return WordVectors.from_text(path, needed | first_words(path, MOST_WORDS))
-        vectors = WordVectors.from_npz(path)
-        if len(vectors.vocabulary) <= MOST_WORDS:
-            return vectors
-        words = vectors.vocabulary.words
-        kept = [word for number, word in enumerate(words) if number < MOST_WORDS or word in needed]
-        return WordVectors(kept, vectors(kept).numpy())
+        texts = (query.text for split in splits for query in self.queries(split))
+        return read_words(self.config.words, self.vocabulary, texts)
 
     @cached_property
     def model_config(self) -> MSATConfig:
@@ -168,7 +152,7 @@ class Material:
     @cached_property
     def feature_records(self) -> list[dict]:
         """How the features of each source are made: what a checkpoint says that it needs."""
-        return [self._record(source) for source in self.config.features]
+        return [source_record(source) for source in self.config.features]
 
     @property
     def label(self) -> str:
@@ -216,44 +200,6 @@ class Material:
                 raise MaterialError(f"data.dataset: expected one of {known}, found {data.dataset!r}")
         return self._splits[name]
 
-    def _open(
-        self, number: int, source: FeatureSource, split: Split, durations: Mapping[str, float]
-    ) -> Videos:
-        """The features of one source for the videos of a split."""
-        if source.simulated:
-            return _simulated(source, durations)
-        if source.store:
-            return FeatureStore(source.store)
-        if source.published:
-            return PublishedFeatures(LAYOUTS[source.published], find_file(source.path), durations)
-        if not isinstance(split, StageSplit):
-            raise MaterialError(
-                f"features.{number}.extractor: only Stage is extracted on the way; for your own videos "
-                f"python -m vmrlib extract VIDEOS --extractor {source.extractor} --out X, and then store: X"
-            )
-        from vmrlib.features.stage import stage_features  # it renders, and loads what extracts
-
-        return stage_features(split, _extractor(source.extractor, source.seconds_per_clip), self.verbose)
-
-    def _record(self, source: FeatureSource) -> dict:
-        if source.extractor:
-            extractor = _extractor(source.extractor, source.seconds_per_clip)
-            more = {"spec": source.extractor, "seconds_per_clip": extractor.seconds_per_clip}
-            return extractor.metadata() | more
-        if source.store:
-            metadata = dict(FeatureStore(source.store).metadata)
-            if "dim" not in metadata:
-                metadata["dim"] = next(iter(FeatureStore(source.store).values())).values.shape[1]
-            more = {"spec": specification(metadata), "seconds_per_clip": metadata.get("window")}
-            return metadata | more
-        if source.simulated:
-            noise = _simulated(source, {})
-            return {"spec": noise.name, "dim": noise.dim, "seconds_per_clip": noise.seconds_per_clip}
-        if source.published not in LAYOUTS:
-            raise MaterialError(f"no layout {source.published!r} of features; there are {', '.join(LAYOUTS)}")
-        layout = LAYOUTS[source.published]
-        return {"spec": source.published, "dim": layout.dim, "seconds_per_clip": layout.seconds_per_clip}
-
 
 def is_absent(split: StageSplit, query: Query, video_id: str) -> bool:
     """Is the query true of no moment of this video? On Stage that is known for every pair."""
@@ -268,77 +214,10 @@ def stage_split(name: str, profile: str, videos: int | None = None) -> StageSpli
     return make_split(name, StageConfig.open() if profile == "open" else StageConfig.kitchen(), videos)
 
 
-@cache
-def _extractor(spec: str, seconds_per_clip: float | None):
-    from vmrlib.features import load_extractor
-
-    return load_extractor(spec, seconds_per_clip=seconds_per_clip)
-
-
-def specification(metadata: Mapping) -> str:
-    """The specification of the extractor that made a store, as `vmrlib extract` takes it."""
-    name = str(metadata.get("extractor", ""))
-    plain = name in ("", "stage-clip") or name.startswith(("baseline", "c3d", "clip:", "video:"))
-    return name if plain else f"clip:{name}"
-
-
-def simulated(source: FeatureSource) -> FeatureSource:
-    """A source of noise in the shape of another source, which need not be there."""
-    if source.simulated:
-        return source
-    if source.published:
-        return FeatureSource(simulated=source.published, seconds_per_clip=source.seconds_per_clip)
-    if source.store:
-        metadata = FeatureStore(source.store).metadata
-        name, dim, seconds = metadata.get("extractor", "store"), metadata["dim"], metadata["stride"]
-    else:
-        extractor = _extractor(source.extractor, source.seconds_per_clip)
-        name, dim, seconds = source.extractor, extractor.dim, extractor.stride
-    return FeatureSource(simulated=name, dim=dim, seconds_per_clip=seconds)
-
-
-def _simulated(source: FeatureSource, durations: Mapping[str, float]) -> SimulatedFeatures:
-    return SimulatedFeatures(durations, source.simulated, source.dim, source.seconds_per_clip)
-
-
 def digest(queries: Iterable[Query]) -> str:
     """The sha256 of queries: of id, text and moments of each, in their order."""
     lines = (json.dumps([query.id, query.text, query.moments]) for query in queries)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def first_words(path: Path, number: int) -> set[str]:
-    """The words of the first lines of a GloVe text file; a word may hold spaces, as in `read_glove`."""
-    with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-        lines = [line.rstrip(" \r\n") for line in islice(file, number)]
-    dim = lines[0].count(" ") if lines else 0
-    return {line.rsplit(" ", dim)[0] for line in lines}
-
-
-def letter_vectors(words: Iterable[str], dim: int = WORDS_DIM) -> WordVectors:
-    """A direction for each word, drawn from its letters: vectors that need no file and know no meaning."""
-    words = list(words)
-    rows = [
-        torch.randn(dim, generator=torch.Generator().manual_seed(seed_of("letters", word))) for word in words
-    ]
-    table = torch.nn.functional.normalize(torch.stack(rows), dim=1) if rows else torch.zeros(0, dim)
-    return WordVectors(words, table.numpy().astype(np.float32))
-
-
-def find_file(name: str) -> Path:
-    """A file or folder: as it is named, or below the data folder or a local mirror (VMRLIB_MIRROR).
-
-    Raises MaterialError that says where it was looked for.
-    """
-    mirror = os.environ.get("VMRLIB_MIRROR")
-    places = [Path(name), data_folder() / name, *([Path(mirror) / name] if mirror else [])]
-    for place in places:
-        if place.exists():
-            return place
-    raise MaterialError(
-        f"{name}: no such file, neither here nor below {data_folder()}; "
-        "bash data_download.sh --list names what can be fetched (--features simulated tries without features)"
-    )
 
 
 def notebook_material(configs: str | os.PathLike | None = None, **changes) -> Material:
@@ -358,18 +237,11 @@ def notebook_material(configs: str | os.PathLike | None = None, **changes) -> Ma
     config = read_config(path, {key.replace("__", "."): value for key, value in changes.items()})
     if config.words not in ("stage", "letters"):
         for words in (config.words, f"word_vectors/glove.840B.300d.{config.data.dataset}.npz", "letters"):
-            if words == "letters" or _exists(words):
+            if words == "letters" or exists(words):
                 config = replace(config, words=words)
                 break
-    missing = any(source.path and not _exists(source.path) for source in config.features)
+    missing = any(source.path and not exists(source.path) for source in config.features)
     return Material(config, simulate=missing)
-
-
-def _exists(name: str) -> bool:
-    try:
-        return bool(find_file(name))
-    except MaterialError:
-        return False
 
 
 def describe_set(name: str, dataset: MomentDataset, material: Material) -> str:

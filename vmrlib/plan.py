@@ -123,13 +123,18 @@ def frozen_bytes(model: nn.Module) -> int:
 
 
 def _activations(model: nn.Module, loss: Callable[[dict], Tensor], batch: dict, device: torch.device) -> int:
-    """Bytes that the forward pass of `loss` keeps for the backward pass, each storage counted once."""
+    """Bytes that a step takes besides the weights."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         loss(batch).backward()
         model.zero_grad()
         return torch.cuda.max_memory_allocated(device) - before
+    return kept_for_backward(model, lambda: loss(batch))
+
+
+def kept_for_backward(model: nn.Module, total: Callable[[], Tensor]) -> int:
+    """Bytes that computing the loss `total` keeps for the backward pass, each storage counted once."""
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -140,9 +145,9 @@ def _activations(model: nn.Module, loss: Callable[[dict], Tensor], batch: dict, 
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        total = loss(batch)
-    found = sum(kept.values())  # while `total` holds the graph, no storage is used twice
-    del total
+        loss = total()
+    found = sum(kept.values())  # while `loss` holds the graph, no storage is used twice
+    del loss
     return found
 
 

@@ -18,6 +18,7 @@ and for training only, never for inference:
     word_labels   (B, L)     rows of the vocabulary, 0 for padding, -100 where nothing is to be learnt
     annotation    (B,)       number of the pair of query and moment in the set
     segment       (B,)       the same number for all queries that have this very moment of this video
+    sentence      (B,)       the same number for all queries of the same words
 
 MSAT's data pipeline, sections 2.1 to 2.3 of its specification.
 """
@@ -155,6 +156,8 @@ class MomentDataset(Dataset):
         self._segments = [segments.setdefault(key, len(segments)) for key in keys]
         tokens = [self._tokens(query) for query in self.queries]
         self._tokens_of = [frozenset(each) for each in tokens]
+        sentences: dict[tuple, int] = {}
+        self._sentences = [sentences.setdefault(tuple(each), len(sentences)) for each in tokens]
         self._rows = [words.rows(each) for each in tokens]
         self._labels = [torch.tensor(vocabulary(each)) for each in tokens]
         self.set_epoch(0)
@@ -182,6 +185,7 @@ class MomentDataset(Dataset):
             # Hidden in negatives, too: else a sentence without a gap would tell that it is one.
             item["hidden_words"] = self._hidden[index, : len(self._rows[number])]
             item["annotation"], item["segment"] = place, self._segments[place]
+            item["sentence"] = self._sentences[number]
         return item
 
     def set_epoch(self, epoch: int) -> None:
@@ -292,7 +296,7 @@ def collate(items: Sequence[dict]) -> dict:
         batch["moments_cell"] = torch.tensor(moments, dtype=torch.float64)
         batch["hidden_words"] = _padded(items, "hidden_words")
         batch["word_labels"] = _padded(items, "word_labels")
-        for name in ("annotation", "segment"):
+        for name in ("annotation", "segment", "sentence"):
             batch[name] = torch.tensor([item[name] for item in items])
     return batch
 

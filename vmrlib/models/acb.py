@@ -76,7 +76,7 @@ class ACBConfig(MSATConfig):
 
     @classmethod
     def stage(cls, **changes) -> "ACBConfig":
-        """MSAT's preset for Stage with two groups `AAC` for its two layers, and a queue of 1,024 moments."""
+        """MSAT's preset for Stage with two groups `AAC` for its two layers, and its contrastive loss."""
         return super().stage(**({"blocks": "AACAAC", "contrast": VTCConfig.stage()} | changes))
 
 

@@ -424,6 +424,16 @@ class MSAT(nn.Module):
             total = total + self.config.contrast.weight * losses["contrast"]
         return losses | {"total": total}
 
+    def compared(self, batch: Mapping) -> tuple[Float[Tensor, "B e"], Float[Tensor, "B e"]]:
+        """What the contrastive loss compares, of norm 1: sentences, and their true moments."""
+        words, video = self.contrast.encode(*self.embed(batch["video"], batch["words"]))
+        return self.contrast.encoders.compared(
+            words,
+            video,
+            self.contrast.word_weights(batch["word_mask"]),
+            self.contrast.point_weights(batch["moments_cell"], self.config.points),
+        )
+
     def after_step(self) -> None:
         """To be called when the optimiser has stepped: what the contrastive loss remembers is put away."""
         if self.contrast:

@@ -43,8 +43,8 @@ class VTCConfig:
     pool: sum or mean, of points and of words.
     sync_momentum: the slow encoders start as copies of the others. The released code means to do so, but
     then initialises all weights anew, each by itself.
-    positives: `annotation` (a key is right if it comes from the same query) or `segment` (if it has the same
-    moment of the same video).
+    positives: a key is right if it comes from the same query (`annotation`), if it has the same moment of the
+    same video (`segment`), or if its query has the same words (`sentence`).
     """
 
     weight: float
@@ -63,8 +63,10 @@ class VTCConfig:
     def __post_init__(self):
         if self.pool not in ("sum", "mean"):
             raise ValueError(f"contrast.pool: expected sum or mean, found {self.pool!r}")
-        if self.positives not in ("annotation", "segment"):
-            raise ValueError(f"contrast.positives: expected annotation or segment, found {self.positives!r}")
+        if self.positives not in ("annotation", "segment", "sentence"):
+            raise ValueError(
+                f"contrast.positives: expected annotation, segment or sentence, found {self.positives!r}"
+            )
         if self.queue_size < 0 or self.alpha_steps < 0:
             raise ValueError("contrast.queue_size, contrast.alpha_steps: expected 0 or more")
         if not 0 <= self.alpha <= 1:
@@ -78,8 +80,8 @@ class VTCConfig:
 
     @classmethod
     def stage(cls, **changes) -> "VTCConfig":
-        """For Stage: a queue that a training of 1,100 steps fills, and what section 9 calls sane."""
-        return cls(**({"weight": 0.5, "queue_size": 1024, "sync_momentum": True} | changes))
+        """For Stage: a queue as long as its training set, and slow encoders that start as copies."""
+        return cls(**({"weight": 0.5, "queue_size": 4096, "sync_momentum": True} | changes))
 
 
 class Encoders(nn.Module):
