@@ -15,13 +15,14 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from resource import RUSAGE_SELF, getrusage
 
 import torch
 from reference import msat as plain
 from torch.utils.flop_counter import FlopCounterMode
 
-from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.msat import MSATConfig
 from vmrlib.models.official import from_official, msat_names
 
 BATCH, QUICK_BATCH = 8, 1
@@ -49,15 +50,26 @@ def generate(number: int) -> dict:
         "moments_cell": torch.cat([start, start + length], dim=1),
         "hidden_words": hidden,
         "word_labels": torch.randint(1, CONFIG.vocabulary, (number, WORDS), generator=generator),
+        "annotation": torch.arange(number),
     }
 
 
 class Plain:
-    """The transcription in benchmarks/reference/msat.py."""
+    """The transcription in benchmarks/reference/."""
+
+    reference = plain
 
     def __init__(self):
         torch.manual_seed(0)
-        self.model = plain.PlainMSAT(SIZES)
+        self.model = self.build()
+        self.names = [part for parts in msat_names(CONFIG).values() for part in parts]
+
+    def build(self) -> torch.nn.Module:
+        return plain.PlainMSAT(SIZES)
+
+    def inputs(self, batch: dict) -> list:
+        """What a training step is given."""
+        return [batch[name] for name in ("video", "words", "word_mask", "hidden_words")]
 
     def infer(self, batch: dict) -> dict:
         """The score map."""
@@ -67,14 +79,14 @@ class Plain:
     def learn(self, batch: dict) -> dict:
         """The losses of a training step, after its backward pass."""
         self.model.train().zero_grad()
-        inputs = (batch[name] for name in ("video", "words", "word_mask", "hidden_words"))
-        losses = plain.losses(
-            self.model(*inputs),
-            plain.targets(batch["moments_cell"], SIZES.points, SIZES.peak),
+        sizes = self.model.sizes
+        losses = self.reference.losses(
+            self.model(*self.inputs(batch)),
+            plain.targets(batch["moments_cell"], sizes.points, sizes.peak),
             batch["moments_cell"],
             batch["word_labels"],
             batch["hidden_words"],
-            SIZES,
+            sizes,
             self.model.candidates,
         )
         losses["total"].backward()
@@ -83,25 +95,26 @@ class Plain:
     def official(self) -> dict:
         """The weights under the authors' names."""
         state = self.model.state_dict()
-        parts = [part for parts in msat_names(CONFIG).values() for part in parts]
-        return {official: state[plain.plain_name(official)] for official in parts}
+        return {official: state[self.reference.plain_name(official)] for official in self.names}
 
     def gradients(self) -> dict:
-        """Gradients by the authors' names."""
+        """Gradients by the authors' names, of what has one."""
         parameters = dict(self.model.named_parameters())
-        parts = [part for parts in msat_names(CONFIG).values() for part in parts]
-        return {official: parameters[plain.plain_name(official)].grad for official in parts}
+        found = {official: parameters[self.reference.plain_name(official)] for official in self.names}
+        return {official: value.grad for official, value in found.items() if value.grad is not None}
 
 
 class Ours:
     """vmrlib's model."""
 
+    name, config, names = "msat", CONFIG, msat_names(CONFIG)
+
     def __init__(self):
-        self.model = MSAT(CONFIG)
+        self.model = self.config.build()
 
     def take_weights(self, other: Plain) -> None:
         """The transcription's weights, through the names of the released checkpoint."""
-        self.model = from_official("msat", other.official(), CONFIG)
+        self.model = from_official(self.name, other.official(), self.config)
 
     def infer(self, batch: dict) -> dict:
         """The outputs and the scores of the candidates, as `localise` ranks them."""
@@ -116,19 +129,18 @@ class Ours:
         self.model.train().zero_grad()
         losses = self.model.loss(self.model(batch), batch)
         losses["total"].backward()
+        self.model.after_step()
         return losses
 
     def gradients(self) -> dict:
-        """Gradients by the authors' names."""
-        parameters = dict(self.model.named_parameters())
-        return {
-            official: rows
-            for ours, parts in msat_names(CONFIG).items()
-            for official, rows in zip(parts, parameters[ours].grad.chunk(len(parts)), strict=True)
-        }
-
-
-SIDES = {"plain": Plain, "ours": Ours}
+        """Gradients by the authors' names, of what has one."""
+        parameters, found = dict(self.model.named_parameters()), {}
+        for ours, parts in self.names.items():
+            gradient = parameters[ours].grad
+            if gradient is not None:
+                rows = gradient.chunk(len(parts)) if gradient.ndim else [gradient]
+                found |= dict(zip(parts, rows, strict=True))
+        return found
 
 
 def assert_equal_maps(plain_out: dict, ours: dict) -> None:
@@ -148,6 +160,7 @@ def assert_equal_steps(sides: dict, losses: dict) -> None:
     for name, value in losses["plain"].items():
         torch.testing.assert_close(losses["ours"][name], value, rtol=2e-5, atol=1e-6)
     expected, found = sides["plain"].gradients(), sides["ours"].gradients()
+    assert expected.keys() == found.keys()
     for name, gradient in expected.items():
         largest = gradient.abs().max().item()
         error = (found[name].reshape(gradient.shape) - gradient).abs().max().item()
@@ -174,35 +187,40 @@ def resident() -> float:
     return getrusage(RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def peak_memory(side: str, number: int) -> float:
+def peak_memory(script: str, side: str, number: int) -> float:
     """MB that a training step needs beyond the imports, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory", side, str(number)]
+    command = [sys.executable, script, "--memory", side, str(number)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def print_memory(side: str, number: int) -> None:
+def print_memory(build: Callable, number: int) -> None:
     """What the fresh process does: prints the MB."""
     before = resident()
-    SIDES[side]().learn(generate(number))
+    build().learn(generate(number))
     print(resident() - before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def compare(script: str, about: str, builders: dict, released: float, check: Callable | None = None) -> None:
+    """Times both sides and prints what was measured.
+
+    `builders` make the sides `plain` and `ours`; `released`: GFLOP of the released code, forward, per sample;
+    `check(sides)` asserts what else must be equal after a training step.
+    """
+    parser = argparse.ArgumentParser(description=about.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a smaller batch")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory:
-        print_memory(options.memory[0], int(options.memory[1]))
+        print_memory(builders[options.memory[0]], int(options.memory[1]))
         return
     number = QUICK_BATCH if options.quick else BATCH
-    memory = {side: peak_memory(side, number) for side in SIDES}
+    memory = {side: peak_memory(script, side, number) for side in builders}
 
-    batch, sides = generate(number), {name: build() for name, build in SIDES.items()}
+    batch, sides = generate(number), {name: build() for name, build in builders.items()}
     sides["ours"].take_weights(sides["plain"])
     flop = {name: gigaflop(side, batch) for name, side in sides.items()}
-    assert abs(flop["plain"] / RELEASED_GFLOP - 1) <= 0.03, "the transcription does other work"
+    assert abs(flop["plain"] / released - 1) <= 0.03, "the transcription does other work"
 
     seconds = {(name, step): [] for name in sides for step in ("forward", "train")}
     for _ in range(RUNS + 1):  # the first one warms up
@@ -216,6 +234,8 @@ def main() -> None:
             train, losses[name] = timed(side.learn, batch)
             seconds[name, "train"].append(train)
         assert_equal_steps(sides, losses)
+        if check:
+            check(sides)
 
     median = {key: statistics.median(values[1:]) for key, values in seconds.items()}
     print(f"TACoS sizes, batch {number}, median of {RUNS} alternating runs on one thread, CPU seconds:")
@@ -224,7 +244,7 @@ def main() -> None:
             f"  {name:6} forward {median[name, 'forward']:.3f} ({flop[name]:.1f} GFLOP a sample), "
             f"training step {median[name, 'train']:.3f}, peak {memory[name]:.0f} MB"
         )
-    print(f"the released code: {RELEASED_GFLOP} GFLOP a sample; equal: maps, losses, gradients")
+    print(f"the released code: {released} GFLOP a sample; equal: maps, losses, gradients")
     result = {
         "speedup_forward": median["plain", "forward"] / median["ours", "forward"],
         "speedup_train": median["plain", "train"] / median["ours", "train"],
@@ -243,4 +263,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__, {"plain": Plain, "ours": Ours}, RELEASED_GFLOP)

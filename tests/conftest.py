@@ -12,8 +12,9 @@ from no_skips import pytest_sessionfinish, pytest_terminal_summary  # noqa: F401
 settings.register_profile("vmrlib", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("vmrlib")
 
-# More threads than cores spin and slow each other down.
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# So small models gain nothing from a second thread. Where another process has its core it waits by spinning:
+# a step then takes up to sixty times the CPU time.
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -62,6 +62,9 @@ def test_a_file_without_arms_is_refused(tmp_path):
         ablation.read_results(path)
 
 
+HEAD = {"configuration": {}, "splits": {}, "train": {}, "learning_rates": [], "seeds": [0, 1]}
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """An experiment of two arms whose trainings are counted, not done."""
@@ -73,23 +76,28 @@ def tiny(monkeypatch):
     )
     trained = []
 
-    def pretend(material, arm, splits):
+    def pretend(material, arm):
         config = material.config
         rate, seed = config.training.learning_rate, config.training.seed
         trained.append((config.model.changes.get("proposals"), rate, seed))
-        hits = {split: {"0.3": "1", "0.5": "1", "0.7": "0"} for split in splits}
-        return {"val": 1000 * rate, "hits": hits}
+        return (rate, seed), {"val": 1000 * rate}
+
+    def judge(model, material, arm, splits):
+        rate, seed = model
+        assert (rate, seed) == (material.config.training.learning_rate, material.config.training.seed)
+        return {split: {"0.3": "1", "0.5": "1", "0.7": "0"} for split in splits}
 
     monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", experiment)
-    monkeypatch.setattr(ablate, "run_arm", pretend)
-    monkeypatch.setattr(ablate, "describe", lambda *a: {"configuration": {}, "splits": {}, "seeds": [0, 1]})
+    monkeypatch.setattr(ablate, "train_arm", pretend)
+    monkeypatch.setattr(ablate, "judge", judge)
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD)
     return trained
 
 
 def test_val_chooses_the_learning_rate_of_each_arm(tiny, tmp_path):
     results = ablate.ablate("tiny", tmp_path / "r.json")
     assert [arm["learning_rate"] for arm in results["arms"].values()] == [2e-3, 2e-3]
-    plain = [(None, 1e-3, 0), (None, 2e-3, 0), (None, 2e-3, 0), (None, 2e-3, 1)]
+    plain = [(None, 1e-3, 0), (None, 2e-3, 0), (None, 2e-3, 1)]  # the best of the search is seed 0's run
     assert tiny == plain + [("mean", rate, seed) for _, rate, seed in plain]
 
 
@@ -107,11 +115,86 @@ def test_a_killed_experiment_goes_on_with_the_run_it_was_in(tiny, tmp_path):
 def test_results_of_another_configuration_are_not_mixed(tiny, tmp_path, monkeypatch):
     path = tmp_path / "r.json"
     ablate.ablate("tiny", path)
-    monkeypatch.setattr(
-        ablate, "describe", lambda *a: {"configuration": {"steps": 9}, "splits": {}, "seeds": [0, 1]}
-    )
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"configuration": {"steps": 9}})
     with pytest.raises(ValueError, match="another configuration"):
         ablate.ablate("tiny", path)
+
+
+def test_a_search_that_was_killed_trains_its_best_rate_again(tiny, tmp_path):
+    path = tmp_path / "r.json"
+    ablate.ablate("tiny", path)
+    cut = json.loads(path.read_text())
+    del cut["arms"]["mean"]["runs"]
+    path.write_text(json.dumps(cut))
+    tiny.clear()
+    ablate.ablate("tiny", path)
+    assert tiny == [("mean", 2e-3, 0), ("mean", 2e-3, 1)]
+
+
+def test_an_arm_that_was_run_elsewhere_is_taken_over(tiny, tmp_path, monkeypatch):
+    ablate.ablate("tiny", tmp_path / "tiny.json")
+    tiny.clear()
+    other = ablate.Experiment(
+        "stage.yaml", {"the same": ablate.Arm(same_as=("tiny", "mean"))}, (1e-3, 2e-3), (0, 1)
+    )
+    monkeypatch.setitem(ablate.EXPERIMENTS, "other", other)
+    results = ablate.ablate("other", tmp_path / "other.json")
+    assert results["arms"]["the same"]["runs"]["1"]["val"] == 2.0
+    assert results["arms"]["the same"]["from"] == ["tiny.json", "mean"]
+    assert tiny == []
+
+
+def test_an_arm_of_another_configuration_is_not_taken_over(tiny, tmp_path, monkeypatch):
+    ablate.ablate("tiny", tmp_path / "tiny.json")
+    arm = ablate.Arm(same_as=("tiny", "mean"))
+    monkeypatch.setitem(ablate.EXPERIMENTS, "other", ablate.Experiment("stage.yaml", {"a": arm}))
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"configuration": {"steps": 9}})
+    with pytest.raises(ValueError, match="another configuration"):
+        ablate.ablate("other", tmp_path / "other.json")
+
+
+class Contrasting(torch.nn.Module):
+    """A model whose sentences and moments are the given vectors."""
+
+    def __init__(self, sentences, moments):
+        super().__init__()
+        self.vectors = torch.tensor(sentences), torch.tensor(moments)
+
+    def compared(self, batch):
+        return self.vectors
+
+
+@pytest.fixture
+def three_items():
+    """Three items, the first two of the same words."""
+    empty = {"video": torch.zeros(2, 1), "words": torch.zeros(1, 1), "duration": 1.0, "annotation": 0}
+    more = {
+        "moments_cell": (0.0, 1.0),
+        "hidden_words": torch.zeros(1).bool(),
+        "word_labels": torch.zeros(1).long(),
+    }
+    return [
+        empty | more | {"query_ids": str(i), "segment": i, "sentence": number}
+        for i, number in enumerate((0, 0, 1))
+    ]
+
+
+def test_alignment_counts_a_sentence_of_the_same_words_as_right(three_items):
+    # the first moment is nearest to the second sentence, whose words are the same; the last to the first
+    figures = ablate.alignment(
+        Contrasting([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], [[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]), three_items
+    )
+    assert figures["top1"] == pytest.approx(66.667, abs=1e-3)
+
+
+def test_vectors_that_have_all_become_one_have_cosine_1_and_rank_1(three_items):
+    figures = ablate.alignment(
+        Contrasting([[1.0, 0.0]] * 3, [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]), three_items
+    )
+    assert (figures["sentences_cosine"], figures["sentences_rank"]) == (1.0, 1.0)
+    # two along one axis, one along the other: exp of the entropy of (2/3, 1/3)
+    assert figures["moments_rank"] == pytest.approx(1.890, abs=1e-3)
+    assert figures["moments_cosine"] == pytest.approx(-1 / 3, abs=1e-3)
 
 
 class Seen:

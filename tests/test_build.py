@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -107,12 +108,15 @@ def test_an_edited_or_missing_notebook_is_out_of_step(build, course, folder, cap
         path.write_bytes(before)
 
 
-def test_run_prints_seconds_and_writes_nothing(build, course, capsys):
-    path = course / "notebooks" / "01_miniature.ipynb"
-    before = path.stat().st_mtime_ns
+def test_run_prints_seconds_and_writes_nothing(build, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "notebooks" / "src"
+    folder.mkdir(parents=True)
+    source_file(folder, "# %%\nimport pathlib\npathlib.Path('ran').touch()\n")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
     assert build.main(["--run", "01"]) == 0
-    assert capsys.readouterr().out.startswith("01_miniature: ")
-    assert path.stat().st_mtime_ns == before
+    assert re.fullmatch(r"01_test: \d+\.\d s\n", capsys.readouterr().out)
+    assert (tmp_path / "notebooks" / "ran").is_file(), "it is executed in the folder of the notebooks"
+    assert not list(tmp_path.rglob("*.ipynb"))
 
 
 def test_appendices_come_after_the_numbered_notebooks(build, tmp_path, monkeypatch):

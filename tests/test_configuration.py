@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from vmrlib.configuration import ConfigurationError, parse_change, read_config
+from vmrlib.configuration import PRESETS, ConfigurationError, parse_change, read_config
+from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.vtc import VTCConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 GOOD = """
@@ -62,7 +64,7 @@ def test_values_can_be_replaced(tmp_path):
         (
             "preset: stage",
             "preset: large",
-            "model.preset: expected one of stage, tacos, activitynet, found 'large'",
+            f"model.preset: expected one of {', '.join(PRESETS)}, found 'large'",
         ),
         ("preset: stage, ", "", "model.preset: expected one of"),
         ("dim: 64", "dims: 64", "model.dims: unknown key"),
@@ -75,6 +77,13 @@ def test_values_can_be_replaced(tmp_path):
         ("val: val", "val: val, videos: 0", "data.videos: expected a number above 0, found 0"),
         ("steps: 10", "steps: 10, device: mps", "training.device: mps has no float64"),
         ("dim: 64", "heads: 7", "model: dim 64 is no multiple of heads 7"),
+        ("dim: 64", "contrast: {dim: 8}", "model.contrast.weight: is missing"),
+        ("dim: 64", "contrast: {weight: 1, pool: max}", "model.contrast.pool: expected sum or mean"),
+        ("dim: 64", "contrast: {weight: 1, momentum: null}", "model.contrast.momentum: without slow"),
+        ("dim: 64", "contrast: {weight: 1, queue: 9}", "model.contrast.queue: unknown key"),
+        ("dim: 64", "blocks: AAC", "model.blocks: unknown key"),
+        ("preset: stage, dim: 64", "preset: acb_stage, blocks: ACA", "model.blocks: 'ACA' ends with A"),
+        ("preset: stage, dim: 64", "preset: acb_stage, blocks: AXC", "model.blocks: expected letters A, B"),
         ("dim: 64", "weights: [1, 2]", "model.weights: expected 4 values, found [1, 2]"),
         ("dim: 64", "candidates: [[16, x]]", "model.candidates.0.1: expected a whole number, found 'x'"),
         ("extractor: stage-clip, ", "", "features.0: expected one of extractor"),
@@ -123,7 +132,7 @@ def test_wrong_replacements_are_named(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_configuration_can_be_read(path):
-    assert read_config(path).model.preset in ("stage", "tacos", "activitynet")
+    assert read_config(path).model.preset in PRESETS
 
 
 def test_the_published_configurations_are_as_published():
@@ -139,3 +148,27 @@ def test_the_published_configurations_are_as_published():
     assert tacos.features[0].published == "tacos-c3d"
     assert activitynet.features[0].published == "activitynet-c3d"
     assert activitynet.data.val == "val_1" and activitynet.data.test == ("val_2",)
+
+
+def test_presets_of_asymmetric_co_attention_and_the_contrastive_loss(tmp_path):
+    changes = dict(map(parse_change, ["model.contrast.weight=0.5", "model.contrast.clamp=[0.001, 0.5]"]))
+    config = read_config(written(tmp_path, GOOD), changes).model.config()
+    assert config == MSATConfig.stage(dim=64, contrast=VTCConfig(weight=0.5, clamp=(0.001, 0.5)))
+    changes = dict(map(parse_change, ["model.preset=acb_stage", "model.contrast=null", "model.blocks=AC"]))
+    config = read_config(written(tmp_path, GOOD), changes).model.config()
+    assert config == ACBConfig.stage(dim=64, blocks="AC", contrast=None)
+
+
+def test_the_configurations_of_asymmetric_co_attention_are_as_released():
+    # section 6 of the specification
+    tacos, activitynet = (read_config(CONFIGS / f"acb_vtc_{name}.yaml") for name in ("tacos", "activitynet"))
+    assert tacos.model.config() == ACBConfig.tacos() and activitynet.model.config() == ACBConfig.activitynet()
+    for config, baseline in ((tacos, "tacos"), (activitynet, "activitynet")):
+        same = read_config(CONFIGS / f"{baseline}.yaml")
+        assert (config.data, config.features, config.words) == (same.data, same.features, same.words)
+        assert (config.training.clip_norm, config.training.schedule) == (10, "constant")
+        assert config.training.convention == "MSAT"
+    assert (tacos.training.batch_size, tacos.training.learning_rate, tacos.training.epochs) == (6, 5e-5, 100)
+    training = activitynet.training
+    assert (training.batch_size, training.learning_rate, training.epochs) == (64, 1e-4, 51)
+    assert (tacos.training.evaluate_epochs, training.evaluate_epochs) == (1, 0.25)

@@ -55,6 +55,7 @@ def folders(tmp_path_factory):
 def every_extractor(root):
     return {
         "baseline": 306,
+        "outline": 66,
         f"clip:{root / 'clip'}": 8,
         f"c3d:{root / 'c3d.safetensors'}": 10,
         f"video:{root / 'videomae'}": 16,

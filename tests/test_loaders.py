@@ -51,6 +51,22 @@ def test_a_batch_by_hand():
     assert torch.equal(batch["video"][0], resample_mean(rows, CLIPS))
 
 
+def test_every_item_has_its_number_and_shares_those_of_its_segment_and_words():
+    queries = (
+        Query("one", "A red star jumps", "v0", ((2.0, 6.0),), 8.0),
+        Query("two", "a star", "v0", ((2.0, 6.0), (0.0, 1.0)), 8.0),
+        Query("three", "a star", "v1", ((2.0, 6.0),), 8.0),
+        Query("four", "red star", "v0", ((0.0, 1.0),), 8.0),
+    )
+    items = made(*queries)
+    batch = collate([items[i] for i in range(len(items))])
+    assert batch["annotation"].tolist() == [0, 1, 2, 3, 4]
+    assert batch["segment"].tolist() == [0, 0, 1, 2, 1], "the video counts, too"
+    assert batch["sentence"].tolist() == [0, 1, 1, 1, 2], "the video does not count"
+    negatives = made(*queries, negatives=1)
+    assert [negatives[5 + i]["annotation"] for i in range(5)] == [0, 1, 2, 3, 4]
+
+
 def test_several_features_are_normalised_and_resampled_each_by_itself():
     first, second = {"v": torch.randn(10, 3) * 7}, {"v": torch.randn(4, 2) * 0.1}
     query = Query("q", "a star", "v", ((0.0, 1.0),), 8.0)

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSAT, MSATConfig
-from vmrlib.models.official import from_official, msat_names
+from vmrlib.models.official import acb_vtc_names, from_official, msat_names
+from vmrlib.models.vtc import VTCConfig
 
 CONFIG = MSATConfig.stage(
     clips=8, dim_video=6, dim_words=5, vocabulary=7, positions=9, heads=2, dim=8, dim_ffn=12, dim_head=10
@@ -96,3 +98,72 @@ def test_what_is_no_state_dict_is_refused(released):
 def test_an_unknown_model_is_refused_with_the_known_names(released):
     with pytest.raises(ValueError, match="'bert'; known: msat"):
         from_official("bert", released, CONFIG)
+
+
+# --- asymmetric co-attention
+
+ACB_CONFIG = ACBConfig(
+    **(vars(CONFIG) | {"blocks": "AC", "contrast": VTCConfig(weight=1.0, queue_size=4, dim=6)})
+)
+ITM_HEAD = "bert_layer.vlbert.mplug.itm_head.weight"
+LAYER = "bert_layer.vlbert.encoder.layer"
+
+
+def numbered(config) -> dict:
+    """Weights of that network under the authors' names: each tensor holds its own number."""
+    state = {}
+    sizes = dict(config.build().named_parameters())
+    for ours, parts in acb_vtc_names(config).items():
+        for official in parts:
+            shape = (len(sizes[ours]) // len(parts), *sizes[ours].shape[1:]) if sizes[ours].ndim else ()
+            state[official] = torch.full(shape, float(len(state)))
+    return state
+
+
+@pytest.fixture
+def released_acb() -> dict:
+    return numbered(ACB_CONFIG) | {ITM_HEAD: torch.zeros(2, 8)}
+
+
+def test_every_parameter_of_asymmetric_co_attention_is_taken(released_acb):
+    model = from_official("acb_vtc", released_acb, ACB_CONFIG)
+    assert not model.training and model.loading == ((), (ITM_HEAD,), (ITM_HEAD,))
+    asymmetric, connected = model.layers
+    for ours, official in (
+        (asymmetric.words.own, f"{LAYER}.0.attention"),
+        (asymmetric.words.other, f"{LAYER}.0.crossattention"),
+        (connected.attention, f"{LAYER}.1.attention"),
+    ):
+        for rows, part in zip(ours.projections.bias.chunk(3), ("query", "key", "value"), strict=True):
+            assert torch.equal(rows, released_acb[f"{official}.self.{part}.bias"]), part
+        assert torch.equal(ours.norm.weight, released_acb[f"{official}.output.LayerNorm.weight"])
+    module = "bert_layer.vlbert.mplug"
+    contrast = model.contrast
+    assert contrast.temperature == released_acb[f"{module}.temp"]
+    assert torch.equal(contrast.encoders.words_out.weight, released_acb[f"{module}.text_proj.weight"])
+    assert torch.equal(contrast.slow.video.bias, released_acb[f"{module}.visual_encoder_m.bias"])
+
+
+def test_queues_of_a_checkpoint_are_taken_where_there_are_some(released_acb):
+    module, keys = "bert_layer.vlbert.mplug", torch.randn(2, 6, 4)
+    queues = {"image_queue": keys[0], "text_queue": keys[1], "idx_queue": torch.tensor([[7, 8, 9, -100]])}
+    queues |= {"queue_ptr": torch.tensor([3])}
+    stored = {f"{module}.{name}": value for name, value in queues.items()}
+    contrast = from_official("acb_vtc", released_acb | stored, ACB_CONFIG).contrast
+    assert torch.equal(contrast.queue_video, keys[0].T) and torch.equal(contrast.queue_words, keys[1].T)
+    assert contrast.queue_ids.tolist() == [7, 8, 9, -100] and contrast.place == 3
+    stored[f"{module}.text_queue"] = torch.randn(6, 5)
+    with pytest.raises(ValueError, match=r"text_queue has shape \(6, 5\), but .* 4 places of 6"):
+        from_official("acb_vtc", released_acb | stored, ACB_CONFIG)
+
+
+def test_the_variants_of_the_release_have_names_and_others_have_none(released_acb):
+    wide = ACBConfig(**(vars(ACB_CONFIG) | {"ffn": True}))
+    with pytest.raises(ValueError, match=r"missing .*layer\.0\.intermediate\.dense\.weight"):
+        from_official("acb_vtc", released_acb, wide)
+    assert from_official("acb_vtc", numbered(wide), wide).loading.missing == ()
+    alone = ACBConfig(**(vars(ACB_CONFIG) | {"contrast": None}))
+    assert from_official("acb_vtc", numbered(alone), alone).contrast is None
+    both_ways = ACBConfig(**(vars(ACB_CONFIG) | {"blocks": "B"}))
+    with pytest.raises(ValueError, match="no released weights are known for a block 'B'"):
+        from_official("acb_vtc", released_acb, both_ways)

@@ -19,15 +19,6 @@ MAKE = "python -m vmrlib.models.stage_clip --out vmrlib/data/stage/weights"
 FRESH = (90_000, 90_256)  # numbers of samples that no training has used
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """So small a model gains nothing from a second thread, and loses much where another process has it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def manifest() -> dict:
     try:
@@ -148,7 +139,7 @@ def test_the_shipped_weights_are_as_good_as_promised(manifest):
 
 
 def test_the_script_writes_what_ships(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["pretrain", "--out", str(tmp_path), "--frames", "256", "--epochs", "1"])
+    monkeypatch.setattr("sys.argv", ["pretrain", "--out", str(tmp_path), "--frames", "64", "--epochs", "1"])
     monkeypatch.setattr(pretrain, "HELD_OUT", 16)
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: None)
     pretrain.main()
@@ -157,4 +148,4 @@ def test_the_script_writes_what_ships(tmp_path, monkeypatch, capsys):
     assert {STAGE_WEIGHTS, "config.json", "vocabulary.json", "manifest.json"} <= names
     assert not [name for name in names if name.endswith((".tmp", ".part"))]
     told = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-    assert len(told["seen"]) == told["frames"] == 256
+    assert len(told["seen"]) == told["frames"] == 64

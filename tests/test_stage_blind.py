@@ -89,15 +89,6 @@ def recall(model: Scorer, clips, words, part) -> float:
     return recall_at(list(found[:, None]), truths, iou=0.5)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """So small a model gains nothing from a second thread, and loses much where another process has it."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def data():
     return tensors(split("open", "train")), tensors(split("open", "test-iid"))

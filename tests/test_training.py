@@ -2,16 +2,18 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from toy_training import ToyModel, tiny_msat, toy_run, toy_set, toy_settings
+from toy_training import ToyModel, tiny_acb, tiny_msat, toy_run, toy_set, toy_settings
 
 from vmrlib import checkpoints
 from vmrlib.engine.log import LogError, TrainingLog
 from vmrlib.engine.predicting import metric_thresholds
 from vmrlib.engine.processes import Processes
+from vmrlib.models.vtc import EMPTY
 from vmrlib.training import (
     TrainingError,
     TrainingSettings,
@@ -171,6 +173,32 @@ def test_accumulation_steps_as_the_whole_batch(accumulation):
         found.append((weights(model), [r["losses"]["total"] for r in result.log if "losses" in r]))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-6)
     assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_model_is_told_of_every_step_once_it_is_done(accumulation):
+    torch.manual_seed(0)
+    model = ToyModel()
+    told = []
+    model.after_step = lambda: told.append(weights(model))
+    toy_run(None, model=model, accumulation=accumulation, epochs=2, evaluate_steps=100)
+    assert len(told) == 6 and all(not torch.equal(*pair) for pair in pairwise(told))
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_the_contrastive_loss_remembers_every_sample_of_a_step_once(accumulation):
+    model = tiny_acb()
+    before = [parameter.clone() for parameter in model.contrast.slow.parameters()]
+    fast = [parameter.detach().clone() for parameter in model.contrast.encoders.parameters()]
+    settings = toy_settings(epochs=None, steps=1, accumulation=accumulation)
+    train(model, toy_set(), None, settings)
+    contrast = model.contrast
+    assert contrast.place == 8 and len(contrast.queue_ids[:8].unique()) == 8 and contrast.steps == 1
+    assert (contrast.queue_ids[8:] == EMPTY).all()
+    # the slow encoders have followed once, however many parts the step had
+    momentum = model.config.contrast.momentum
+    expected = [momentum * old + (1 - momentum) * new for old, new in zip(before, fast, strict=True)]
+    torch.testing.assert_close([p.detach() for p in contrast.slow.parameters()], expected)
 
 
 def test_gradients_are_clipped_together():

@@ -14,6 +14,7 @@ import torch
 from toy_training import toy_run
 
 from vmrlib import checkpoints
+from vmrlib.models.vtc import EMPTY
 from vmrlib.training import read_log
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -27,18 +28,20 @@ KILLS.insert(2, ["write", "last.json", 2])
 AT_FIRST = [["write", name, 1] for name in ("last-", "last.json", "best.json", "best-")]
 # 17 queries in batches of 8: the last batch has one query, fewer than there are processes
 SHARED = {"2": ["shared", 17, 1], "3": ["shared", 21, 3]}
+# with the contrastive loss, whose queue has room for the keys of both epochs
+CONTRAST = {"4": ["shared", 20, 1, 64]}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where the trainings 0 to 3 of toy_training.py left their files, and `whole`: one that nobody killed."""
+    """Where the trainings 0 to 4 of toy_training.py left their files, and `whole`: one that nobody killed."""
     folder = tmp_path_factory.mktemp("trainings")
     done = subprocess.run(
         [
             sys.executable,
             SCRIPT,
             folder,
-            json.dumps([["killed", KILLS], ["killed", AT_FIRST], *SHARED.values()]),
+            json.dumps([["killed", KILLS], ["killed", AT_FIRST], *SHARED.values(), *CONTRAST.values()]),
         ],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -51,6 +54,7 @@ def folder(tmp_path_factory) -> Path:
     assert json.loads(done.stdout.splitlines()[-1]) == [
         [killed] * 5 + [0],
         [killed] * 4 + [0],
+        [0] * 3,
         [0] * 3,
         [0] * 3,
     ]
@@ -93,14 +97,14 @@ def test_a_run_killed_while_it_writes_its_first_files_starts_again(folder):
     assert_equal_checkpoints(folder / "whole/last.json", folder / "1/last.json")
 
 
-@pytest.mark.parametrize("number", SHARED)
+@pytest.mark.parametrize("number", SHARED | CONTRAST)
 def test_two_processes_train_as_one_does(folder, number):
-    folder, queries = folder / number, SHARED[number][1]
+    folder, queries = folder / number, (SHARED | CONTRAST)[number][1]
     for name in ("best.json", "last.json"):
         about, weights, _ = checkpoints.read(folder / "1" / name)
         about_two, weights_two, _ = checkpoints.read(folder / "2" / name)
         assert about["step"] == about_two["step"]
-        for key, value in weights.items():
+        for key, value in checkpoints.without_queues(weights).items():
             torch.testing.assert_close(weights_two[key], value, rtol=1e-4, atol=2e-6)
     one, two = read_log(folder / "1"), read_log(folder / "2")
     assert sum("losses" in record for record in one) == 2 * math.ceil(queries / 8)
@@ -110,3 +114,16 @@ def test_two_processes_train_as_one_does(folder, number):
             assert other["losses"][name] == pytest.approx(value, rel=1e-4, abs=1e-6), (name, record)
     figures = [path.read_text() for path in folder.glob("*.json")]
     assert len(figures) == 3 and len(set(figures)) == 1, "each process has all answers"
+
+
+def test_two_processes_remember_the_keys_that_one_does(folder):
+    _, one, _ = checkpoints.read(folder / "4/1/last.json")
+    _, two, _ = checkpoints.read(folder / "4/2/last.json")
+    ids, other_ids = one["contrast.queue_ids"], two["contrast.queue_ids"]
+    assert one["contrast.place"] == two["contrast.place"] == 40
+    assert sorted(ids.tolist()) == sorted(other_ids.tolist()) == sorted([*range(20)] * 2 + [EMPTY] * 24)
+    for name in ("contrast.queue_words", "contrast.queue_video"):
+        # Within a step the keys come in another order: each must have a partner of its own.
+        distance = (one[name][:, None] - two[name]).abs().amax(dim=2)
+        nearest, partner = distance.masked_fill(ids[:, None] != other_ids, torch.inf).min(dim=1)
+        assert nearest.max() < 1e-5 and len(partner.unique()) == 64

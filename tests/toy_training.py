@@ -21,8 +21,10 @@ from torch import nn
 from vmrlib.data import files
 from vmrlib.data.annotations import Query
 from vmrlib.data.loaders import MomentDataset, train_vocabulary
+from vmrlib.models.acb import ACB, ACBConfig
 from vmrlib.models.msat import MSAT, MSATConfig
 from vmrlib.models.msat_losses import samples
+from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import WordVectors
 from vmrlib.training import TrainingSettings, predict, score, train
 
@@ -57,6 +59,9 @@ class ToyModel(nn.Module):
             distance = distance * float("nan")
         moment = distance.sum() / samples(len(distance), distance)
         return {"moment": moment, "total": 2 * moment}
+
+    def after_step(self):
+        """Has nothing to keep up to date."""
 
     def localise(self, batch, top=5):
         moments = self(batch)["moment"].double() * (batch["duration"] / CELLS)[:, None]
@@ -105,10 +110,19 @@ def toy_run(out, resume=False, on_step=None, model=None, **changes):
     return train(model, toy_set(), toy_set(6, "val"), settings, out, resume=resume, on_step=on_step)
 
 
-def tiny_msat() -> MSAT:
+def tiny_msat(**changes) -> MSAT:
     torch.manual_seed(0)
     sizes = {"clips": CLIPS, "dim_video": DIM, "dim_words": 5, "vocabulary": len(WORDS) + 2, "positions": 16}
-    return MSAT(MSATConfig.stage(**sizes, heads=2, dim=8, dim_ffn=8, dim_head=8, layers=1, dropout=0.0))
+    sizes |= {"heads": 2, "dim": 8, "dim_ffn": 8, "dim_head": 8, "layers": 1, "dropout": 0.0}
+    return MSAT(MSATConfig.stage(**(sizes | changes)))
+
+
+def tiny_acb(**changes) -> ACB:
+    """With the contrastive loss; its queue of 30 is shorter than two epochs of 20 queries."""
+    contrast = VTCConfig(weight=0.5, queue_size=30)
+    sizes = vars(tiny_msat().config) | {"blocks": "AC", "dropout": 0.1, "contrast": contrast}
+    torch.manual_seed(0)
+    return ACB(ACBConfig(**(sizes | changes)))
 
 
 def in_a_child(action) -> int:
@@ -162,11 +176,18 @@ def killed(out: Path, kills: list[list]) -> list[int]:
     return [*codes, exit_code(in_a_child(lambda: toy_run(out, True)))]
 
 
-def shared(out: Path, number: int, accumulation: int) -> list[int]:
-    """The same training of MSAT in one process (out/1) and in two (out/2): the exit codes."""
+def shared(out: Path, number: int, accumulation: int, queue_size: int | None = None) -> list[int]:
+    """The same training of MSAT in one process (out/1) and in two (out/2): the exit codes.
+
+    With a `queue_size` also of the contrastive loss. Its padding is masked: a process pads its own samples,
+    and what the released loss makes of a sentence depends on the longest one beside it.
+    """
+    contrast = None
+    if queue_size is not None:
+        contrast = VTCConfig(weight=0.5, queue_size=queue_size, momentum=0.9, mask_padding=True)
 
     def run(folder):
-        model, val_set = tiny_msat(), toy_set(5, "val")
+        model, val_set = tiny_msat(contrast=contrast), toy_set(5, "val")
         settings = toy_settings(epochs=2, accumulation=accumulation, learning_rate=1e-3)
         train(model, toy_set(number), val_set, settings, out / folder)
         figures = score(predict(model, val_set), val_set.queries)

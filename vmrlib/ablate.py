@@ -32,6 +32,7 @@ from vmrlib.models.msat import learnt_parameters
 from vmrlib.plan import kept_for_backward
 from vmrlib.training import predict, train
 
+NOISE = "noise"  # the experiment of `selection`: what choosing a checkpoint on test is worth
 IOUS = (0.3, 0.5, 0.7)
 TESTS = tuple(split for split in SPLITS if split.startswith("test"))
 COST_BATCH = 32
@@ -174,7 +175,7 @@ def describe(experiment: Experiment, config: RunConfig, material: Material, comm
         "train": material.provenance(config.data.train),
         "splits": {
             split: material.provenance(split) | {"queries_per_video": per_video(material.queries(split))}
-            for split in test_splits(material)
+            for split in splits_to_test(material)
         },
         "configuration": asdict(config),
         "learning_rates": list(experiment.learning_rates),
@@ -238,7 +239,7 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
             if str(seed) not in runs:
                 reuse = kept and kept[0] == best and seed == experiment.seeds[0]
                 of_run, model, about = kept[1] if reuse else trained(best, seed)
-                runs[str(seed)] = about | {"hits": judge(model, of_run, arm, test_splits(material))}
+                runs[str(seed)] = about | {"hits": judge(model, of_run, arm, splits_to_test(material))}
                 write_results(out, results)
                 print(f"{title}: seed {seed}: val {about['val']:.1f}", flush=True)
     return results
@@ -256,7 +257,7 @@ def taken_over(out: Path, source: tuple[str, str], results: Mapping) -> dict:
     return other["arms"][title] | {"from": [path.name, title]}
 
 
-def test_splits(material: Material) -> tuple[str, ...]:
+def splits_to_test(material: Material) -> tuple[str, ...]:
     """The test splits of Stage that this profile has."""
     kitchen = material.config.data.profile == "kitchen"
     sizes = (StageConfig.kitchen() if kitchen else StageConfig.open()).sizes
@@ -286,7 +287,7 @@ def check(name: str, path: Path, title: str, split: str = "test-iid") -> bool:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: python -m vmrlib ablate msat_stage --out results/msat_stage.json"
-    parser.add_argument("experiment", choices=list(EXPERIMENTS))
+    parser.add_argument("experiment", choices=[*EXPERIMENTS, NOISE])
     parser.add_argument("--out", type=Path, required=True, help="the results file; runs in it are kept")
     parser.add_argument("--steps", type=int, help="fewer or more steps of training than the configuration's")
     parser.add_argument("--check", metavar="ARM", help="train this arm once more and compare with the file")
@@ -295,13 +296,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 where a check fails."""
+    command = f"python -m vmrlib ablate {args.experiment} --out {args.out.as_posix()}"
+    command += f" --steps {args.steps}" if args.steps else ""
+    if args.experiment == NOISE:
+        from vmrlib.selection import choices, measure  # it needs this file
+
+        found = measure(args.out, args.steps, command)
+        print(json.dumps({arm: [vars(choice) for choice in choices(found, arm)] for arm in found["arms"]}))
+        return 0
     if args.check:
         if args.check not in EXPERIMENTS[args.experiment].arms:
             known = ", ".join(EXPERIMENTS[args.experiment].arms)
             raise ValueError(f"--check: {args.check!r} is no arm; there are {known}")
         return 0 if check(args.experiment, args.out, args.check) else 1
-    command = f"python -m vmrlib ablate {args.experiment} --out {args.out.as_posix()}"
-    command += f" --steps {args.steps}" if args.steps else ""
     results = ablate(args.experiment, args.out, args.steps, command)
     if args.json:
         figures = {

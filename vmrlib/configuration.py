@@ -184,7 +184,8 @@ def _filled(cls: type, values: object, file: str, key: str):
     except ConfigurationError:
         raise
     except ValueError as error:
-        prefix = "" if str(error).startswith(f"{key}.") or not key else f"{key}: "
+        name = key.rpartition(".")[2]  # the message may begin with the last part of the key
+        prefix = key.removesuffix(name) if not key or str(error).startswith(f"{name}.") else f"{key}: "
         raise ConfigurationError(f"{file}{prefix}{error}") from None
 
 

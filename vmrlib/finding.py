@@ -30,7 +30,8 @@ if TYPE_CHECKING:  # loading a model takes seconds
 LONGEST_CLIPS = 150  # no candidate has more clips, so that a film of hours stays cheap
 CANDIDATES = 200  # the best so many windows compete for the ranks
 STAGE_CHECKPOINT = Path(__file__).parent / "data" / "stage" / "weights" / "msat" / "best.json"
-EXTRACTORS = ("stage-clip", "clip", "baseline", "c3d", "video")  # a model of this name is no checkpoint
+# A model of one of these names is no checkpoint.
+EXTRACTORS = ("stage-clip", "clip", "baseline", "outline", "c3d", "video")
 NOTHING = np.zeros(0)
 
 

@@ -125,7 +125,7 @@ def simulated(source: FeatureSource) -> FeatureSource:
 def specification(metadata: Mapping) -> str:
     """The specification of the extractor that made a store, as `vmrlib extract` takes it."""
     name = str(metadata.get("extractor", ""))
-    plain = name in ("", "stage-clip") or name.startswith(("baseline", "c3d", "clip:", "video:"))
+    plain = name in ("", "stage-clip") or name.startswith(("baseline", "outline", "c3d", "clip:", "video:"))
     return name if plain else f"clip:{name}"
 
 

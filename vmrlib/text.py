@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from vmrlib.data.files import put, write_text
+
 PUNCTUATION = str.maketrans(dict.fromkeys(',/"-;.&?!()', " "))
 
 
@@ -126,7 +128,7 @@ class WordVectors:
             temporary = kept.with_name(f"{kept.name}.{os.getpid()}.part")
             with temporary.open("wb") as file:
                 np.savez(file, words=np.array(found, dtype=np.str_), vectors=vectors)
-            temporary.replace(kept)
+            put(temporary, kept)
         return cls(found, vectors)
 
 
@@ -265,9 +267,7 @@ def cached_phrases(texts: Iterable[str], path: str | Path, prepositions: bool = 
                 f"{path}: tagged by {cache['tagger']}, but {tagger_name()} is installed: remove the file"
             )
         cache["tags"].update({text: tag(text) for text in new})
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-        temporary.write_text(json.dumps(cache, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_text(path, json.dumps(cache, ensure_ascii=False, indent=0) + "\n")
     return {text: phrases_of(cache["tags"][text], prepositions) for text in texts}
 
 

@@ -97,8 +97,7 @@ class PlainMSAT(nn.Module):
         self.words_in = nn.Linear(sizes.dim_words, d)
         self.hidden_word = nn.Parameter(torch.randn(1, d) * 0.02)
         self.norm_video, self.norm_words = nn.LayerNorm(d, eps=1e-12), nn.LayerNorm(d, eps=1e-12)
-        self.text = nn.ModuleList(Stream(sizes) for _ in range(sizes.layers))
-        self.visual = nn.ModuleList(Stream(sizes) for _ in range(sizes.layers))
+        self.build_encoder(sizes)
         dropout = nn.Dropout(sizes.dropout)
         self.dropout = dropout
         self.word_head = nn.Sequential(
@@ -112,6 +111,11 @@ class PlainMSAT(nn.Module):
         self.register_buffer("position", position_table(sizes.positions, d), persistent=False)
         self.register_buffer("candidates", candidate_mask(sizes), persistent=False)
 
+    def build_encoder(self, sizes):
+        """What `encode` goes through."""
+        self.text = nn.ModuleList(Stream(sizes) for _ in range(sizes.layers))
+        self.visual = nn.ModuleList(Stream(sizes) for _ in range(sizes.layers))
+
     def forward(self, video, words, word_mask, hidden_words=None):
         """Outputs for clips (B, M, D) and word vectors (B, L, W); `hidden_words` only acts in training.
 
@@ -119,6 +123,11 @@ class PlainMSAT(nn.Module):
         and video after each), attention (per layer, text and video), stages (B, T, 3d), stage_logits
         (B, 3, T), word_logits (B, L, V), moment (B, 3, T, T), boundaries (B, 2, T, T), score_map (B, T, T).
         """
+        out = self.embed(video, words, hidden_words)
+        out |= self.encode(out["embed_video"], out["embed_text"], word_mask)
+        return out | self.heads(*out["encoded"])
+
+    def embed(self, video, words, hidden_words):
         s, T = self.sizes.stride, self.sizes.points
         pooled = F.avg_pool1d(video.transpose(1, 2), s, s, padding=s // 2).transpose(1, 2)
         x = self.video_in(pooled)
@@ -129,15 +138,19 @@ class PlainMSAT(nn.Module):
         both = both + self.position[: both.shape[1]]
         x, w = both[:, :T], both[:, T:]
         x, w = self.dropout(self.norm_video(x)), self.dropout(self.norm_words(w))
-        out = {"pooled": pooled, "embed_video": x, "embed_text": w, "layers": [], "attention": []}
+        return {"pooled": pooled, "embed_video": x, "embed_text": w}
 
+    def encode(self, x, w, word_mask):
+        out = {"layers": [], "attention": []}
         bias = (1 - word_mask.float())[:, None, None, :] * -1e6
         for text, visual in zip(self.text, self.visual, strict=True):
             (w, by_text), (x, by_video) = text(w, x, bias, 0.0), visual(x, w, 0.0, bias)
             out["layers"].append((w, x))
             out["attention"].append((by_text, by_video))
+        return out | {"encoded": (x, w)}
 
-        out["word_logits"] = self.word_head(w)
+    def heads(self, x, w):
+        T, out = self.sizes.points, {"word_logits": self.word_head(w)}
         out["stages"] = self.stage_features(x)
         start, end, middle = out["stages"].chunk(3, dim=-1)
         out["stage_logits"] = torch.cat(

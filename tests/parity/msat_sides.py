@@ -5,9 +5,10 @@ The reader takes all sizes from the file; each side runs the network and calls i
 them.
 """
 
-import importlib.util
+import importlib
 import json
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from safetensors.torch import load_file
 
 from vmrlib.data.clips import pool_boundary_points
 from vmrlib.models.attention import word_bias
-from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.msat import MSATConfig
 from vmrlib.models.official import from_official, msat_names
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,15 +27,9 @@ ATOL = 3e-5  # of activations and maps, as the README beside the figures says
 DATASETS = {"TACoS": {"positions": 194, "peak": 0.7}, "ActivityNet": {"positions": 116, "peak": 0.6}}
 
 
-def load_module(path):
-    """A script of benchmarks/ as a module; the folder is no package."""
-    spec = importlib.util.spec_from_file_location(path.stem + "_reference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-plain = load_module(ROOT / "benchmarks" / "reference" / "msat.py")
+# The transcriptions are no part of the package; they import each other as scripts in benchmarks/ do.
+sys.path.append(str(ROOT / "benchmarks"))
+plain = importlib.import_module("reference.msat")
 
 
 @dataclass
@@ -45,6 +40,12 @@ class Case:
     data: dict
     about: dict
 
+    video_in = "visual_1x1_object"  # the authors' name of the layer that reads the video
+
+    @property
+    def params(self):
+        return json.loads(self.about["params"])
+
     @property
     def weights(self):
         return {
@@ -52,22 +53,26 @@ class Case:
         }
 
     @property
+    def state(self):
+        """What a checkpoint of the released code holds."""
+        return self.weights
+
+    @property
     def loss_weights(self):
         given = json.loads(self.about["W"])
         return tuple(given[f"W{number}"] for number in range(1, 5))
 
     @property
-    def sizes(self):
-        """Numbers by the names that both sides share; those that weights tell are taken from the weights."""
-        params, weights = json.loads(self.about["params"]), self.weights
+    def shared_sizes(self):
+        """Numbers that every model of ours has; those that weights tell are taken from the weights."""
+        params, weights = self.params, self.weights
         return {
             "clips": int(self.about["clips"]),
             "stride": int(self.about["stride"]),
-            "dim_video": weights["bert_layer.vlbert.visual_1x1_object.weight"].shape[1],
+            "dim_video": weights[f"bert_layer.vlbert.{self.video_in}.weight"].shape[1],
             "dim_words": weights["bert_layer.vlbert.word_mapping.weight"].shape[1],
             "vocabulary": len(weights["bert_layer.final_mlp.4.bias"]),
             "dim": params["hidden_size"],
-            "layers": params["num_hidden_layers"],
             "heads": params["num_attention_heads"],
             "dim_ffn": params["intermediate_size"],
             "dim_head": params["CLASSIFIER_HIDDEN_SIZE"],
@@ -75,6 +80,11 @@ class Case:
             "weights": self.loss_weights,
             **DATASETS[self.about["dataset"]],
         }
+
+    @property
+    def sizes(self):
+        """Numbers by the names that both sides share."""
+        return self.shared_sizes | {"layers": self.params["num_hidden_layers"]}
 
     def __getattr__(self, name):
         """`case.word_mask` is the tensor `in/word_mask`."""
@@ -84,33 +94,48 @@ class Case:
             raise AttributeError(name) from None
 
 
-def cases(golden):
-    """Every network in the folder; whoever runs through them to the end has run them all."""
-    found, count = sorted(golden.glob("msat/msat_*.safetensors")), 0
+def files(golden, pattern):
+    """Every file of that name in the folder; whoever runs through them to the end has run them all."""
+    found, count = sorted(golden.glob(f"msat/{pattern}.safetensors")), 0
     if not found:
-        pytest.fail(f"no reference figures {golden / 'msat/msat_*.safetensors'}")
+        pytest.fail(f"no reference figures {golden / 'msat' / pattern}.safetensors")
     for path in found:
         with safe_open(path, "pt") as file:
             about = file.metadata()
-        yield Case(path.stem, load_file(path), about)
+        yield path.stem, load_file(path), about
         count += 1
-    print(f"msat: {count} of {len(found)} files")
+    print(f"{pattern}: {count} of {len(found)} files")
     assert count == len(found)
+
+
+def cases(golden, pattern="msat_*", kind=Case):
+    """Every network in the folder."""
+    for name, data, about in files(golden, pattern):
+        yield kind(name, data, about)
 
 
 class Plain:
     """The transcription in benchmarks/reference."""
 
+    reference = plain
+
     def __init__(self, case):
-        self.case, self.sizes = case, plain.Sizes(**case.sizes)
-        self.model = plain.load_official(plain.PlainMSAT(self.sizes), case.weights)
+        self.case, self.sizes = case, self.reference.Sizes(**case.sizes)
+        self.model = self.reference.load_official(self.build(), case.state)
         self.model.candidates.copy_(case.iou_mask_map.bool())
 
-    def run(self, training):
+    def build(self):
+        return plain.PlainMSAT(self.sizes)
+
+    def inputs(self):
         case = self.case
-        self.model.train(training)
-        out = self.model(case.visual_input, case.word_vectors, case.txt_mask, case.word_mask)
-        losses = plain.losses(
+        return case.visual_input, case.word_vectors, case.txt_mask, case.word_mask
+
+    def run(self, training):
+        """Outputs by the names in the file, and the losses."""
+        case = self.case
+        self.out = out = self.model.train(training)(*self.inputs())
+        losses = self.reference.losses(
             out,
             plain.targets(case.gt_times, self.sizes.points, self.sizes.peak),
             case.gt_times,
@@ -123,8 +148,8 @@ class Plain:
             "pooled": out["pooled"],
             "embed_text": out["embed_text"],
             "embed_visual": out["embed_video"],
-            "text_out": out["layers"][-1][0],
-            "visual_out": out["layers"][-1][1],
+            "visual_out": out["encoded"][0],
+            "text_out": out["encoded"][1],
             "stage_sec": out["stages"],
             "logits_text": out["word_logits"],
             "logits_visual": out["stage_logits"],
@@ -133,12 +158,20 @@ class Plain:
             "s_e_time": out["boundaries"],
             "score_map": out["score_map"],
         }
+        return named | self.encoder(out), losses
+
+    def encoder(self, out):
+        """What is in the file about the layers."""
+        named = {}
         for number, (text, visual) in enumerate(out["layers"]):
             named |= {f"layer{number}_text": text, f"layer{number}_visual": visual}
         for number, (text, visual) in enumerate(out["attention"]):
             named |= {f"attn{number}_text": text, f"attn{number}_visual": visual}
-        self.out = out
-        return named, losses
+        return named
+
+    def remembered(self):
+        """What the file says about the model after a step: of MSAT nothing."""
+        return {}
 
     def proposals(self, sample, top):
         duration = self.case.duration[sample].double()
@@ -146,25 +179,26 @@ class Plain:
         return moments[:top], scores[:top]
 
     def gradients(self):
-        parameters = dict(self.model.named_parameters())
-        return {
-            name: parameters[plain.plain_name(name)].grad
-            for name in self.case.weights
-            if plain.plain_name(name) in parameters
-        }
+        """By the authors' names, of all parameters that have one."""
+        parameters, name_of = dict(self.model.named_parameters()), self.reference.plain_name
+        found = {name: parameters.get(name_of(name)) for name in self.case.weights}
+        return {name: p.grad for name, p in found.items() if p is not None and p.requires_grad}
 
 
 class Ours:
     """vmrlib's model, asked for every moment where the file has them all."""
 
+    name, names = "msat", staticmethod(msat_names)
+    kind = MSATConfig
+
     def __init__(self, case):
-        published = {"TACoS": MSATConfig.tacos, "ActivityNet": MSATConfig.activitynet}[case.about["dataset"]]
-        changes = dict(case.sizes)
+        changes = self.changes(case)
         dense = re.fullmatch(r"dense j-i in 1\.\.(\d+)", case.about["iou_mask"])
         if dense:
             changes["candidates"] = ((int(dense[1]), 1),)
-        self.case, self.config = case, published(**changes)
-        self.model = from_official("msat", case.weights, self.config)
+        published = {"TACoS": self.kind.tacos, "ActivityNet": self.kind.activitynet}
+        self.case, self.config = case, published[case.about["dataset"]](**changes)
+        self.model = from_official(self.name, case.state, self.config)
         self.batch = {
             "video": case.visual_input,
             "words": case.word_vectors,
@@ -175,18 +209,22 @@ class Ours:
             "word_labels": case.word_label,
         }
 
-    def run(self, training):
-        model, batch = self.model.train(training), self.batch
-        outputs = model(batch, attention=True)
-        named = {}
+    def changes(self, case):
+        """In what the network of the file differs from the published one."""
+        return case.sizes
 
+    def run(self, training):
+        """Outputs by the names in the file, and the losses."""
+        model, batch = self.model.train(training), self.batch
+        outputs = model(batch)  # once: a step of the contrastive loss is remembered
         # The steps of `forward` one by one, for what it does not return.
         words, video = model.embed(batch["video"], batch["words"], batch["hidden_words"])
-        named |= {"embed_text": words, "embed_visual": video}
-        bias = word_bias(batch["word_mask"], words.dtype)
-        for number, layer in enumerate(model.layers):
-            words, video, *_ = layer(words, video, bias)
-            named |= {f"layer{number}_text": words, f"layer{number}_visual": video}
+        named = {"embed_text": words, "embed_visual": video}
+        of_layers, words, video = self.encoder(words, video)
+        if not training:
+            shown = model(batch, attention=True)
+            torch.testing.assert_close(shown["stage_logits"], outputs["stage_logits"], atol=ATOL, rtol=0)
+            of_layers |= self.attention(shown["attention"])
         features, stage_logits = model.stage_head(video)
         torch.testing.assert_close(stage_logits, outputs["stage_logits"], atol=ATOL, rtol=0)
         points = torch.arange(self.config.points)
@@ -206,9 +244,25 @@ class Ours:
             "s_e_time": boundaries,
             "score_map": self.score_map(outputs),
         }
-        for number, (by_words, by_video) in enumerate(outputs["attention"]):
+        return named | of_layers, model.loss(outputs, batch)
+
+    def encoder(self, words, video):
+        """What is in the file about the layers; words and points after the last one."""
+        named, bias = {}, word_bias(self.batch["word_mask"], words.dtype)
+        for number, layer in enumerate(self.model.layers):
+            words, video, *_ = layer(words, video, bias)
+            named |= {f"layer{number}_text": words, f"layer{number}_visual": video}
+        return named, words, video
+
+    def attention(self, weights):
+        named = {}
+        for number, (by_words, by_video) in enumerate(weights):
             named |= {f"attn{number}_text": by_words, f"attn{number}_visual": by_video}
-        return named, model.loss(model(batch), batch)
+        return named
+
+    def remembered(self):
+        """What the file says about the model after a step: of MSAT nothing."""
+        return {}
 
     def score_map(self, outputs):
         """Scores of the candidates on the grid; 0 elsewhere and where the start is behind the end."""
@@ -220,14 +274,21 @@ class Ours:
 
     def proposals(self, sample, top):
         """What `localise` ranks: nothing is suppressed where the threshold is 1."""
-        model = MSAT(replace(self.config, nms_iou=1.0)).eval()
+        model = replace(self.config, nms_iou=1.0).build().eval()
         model.load_state_dict(self.model.state_dict())
         return model.localise(self.batch, top=top)[sample]
 
+    def by_official_name(self, values):
+        """Values of our parameters (None: leave out) in the pieces that the authors' names stand for."""
+        named = {}
+        for ours, parts in self.names(self.config).items():
+            value = values[ours]
+            if value is not None:
+                pieces = value.chunk(len(parts)) if value.ndim else [value]
+                for official, piece in zip(parts, pieces, strict=True):
+                    named[official] = piece.reshape(self.case.weights[official].shape)
+        return named
+
     def gradients(self):
-        parameters = dict(self.model.named_parameters())
-        return {
-            official: rows.reshape(self.case.weights[official].shape)
-            for ours, parts in msat_names(self.config).items()
-            for official, rows in zip(parts, parameters[ours].grad.chunk(len(parts)), strict=True)
-        }
+        """By the authors' names, of all parameters that have one."""
+        return self.by_official_name({name: p.grad for name, p in self.model.named_parameters()})

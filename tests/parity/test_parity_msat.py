@@ -14,7 +14,10 @@ from vmrlib.models.msat_losses import regression_cells, stage_targets
 from vmrlib.moments import suppress_batch
 
 LOSS_RTOL, NORM_RTOL, GRADIENT_SHARE = 2e-5, 2e-3, 2e-3  # of the README beside the figures
-LOSSES = {"boundary": "stage", "reg": "regression", "iou": "iou", "mlm": "words", "total": "total"}
+NOT_STORED = 1e-4  # gradients that are smaller everywhere
+# names in the files: ours; `vtc` is in the files of networks that have this loss
+LOSSES = {"boundary": "stage", "reg": "regression", "iou": "iou", "mlm": "words", "vtc": "contrast"}
+LOSSES["total"] = "total"
 SIDES = pytest.mark.parametrize("side", [Ours, Plain])
 
 
@@ -36,55 +39,76 @@ def assert_same_tensors(case, prefix, named):
 
 def assert_same_losses(case, prefix, losses):
     for official, ours in LOSSES.items():
+        if f"{prefix}{official}" not in case.data:
+            assert ours not in losses
+            continue
         expected = case.data[f"{prefix}{official}"].item()
-        assert losses[ours].item() == pytest.approx(expected, rel=LOSS_RTOL), (
+        assert float(losses.get(ours, torch.zeros(())).detach()) == pytest.approx(expected, rel=LOSS_RTOL), (
             f"{case.name} {prefix}{official}"
         )
+
+
+def check_activations(ran):
+    case = ran.case
+    with torch.no_grad():
+        named, losses = ran.run(training=False)
+    assert_same_tensors(case, "out/", named)
+    assert_same_losses(case, "loss/", losses)
+
+
+def check_training_step(ran, zero=()):
+    """Activations, losses and gradients of a step; those of `zero` are noise around 0 in every code."""
+    case = ran.case
+    named, losses = ran.run(training=True)
+    assert_same_losses(case, "train_loss/", losses)
+    losses["total"].backward()
+    assert_same_tensors(case, "train/", named | ran.remembered())
+    gradients = ran.gradients()
+    names, norms = json.loads(case.about["param_order"]), case.data["grad_norm_sorted"]
+    assert set(names) - set(gradients) == set(json.loads(case.about["no_grad_params"]))
+    for name, norm in zip(names, norms, strict=True):
+        ours = gradients[name].norm() if name in gradients else torch.zeros(())
+        limit = {"rtol": NORM_RTOL, "atol": 0}
+        if name.endswith(zero):
+            assert gradients[name].abs().max() < NOT_STORED and f"grad/{name}" not in case.data, name
+            limit = {"rtol": 0, "atol": NOT_STORED * gradients[name].numel() ** 0.5}
+        torch.testing.assert_close(ours, norm, **limit, msg=f"{case.name} norm of {name}")
+    for key in (key for key in case.data if key.startswith("grad/")):
+        expected = case.data[key]
+        limit = GRADIENT_SHARE * expected.abs().max().item()
+        assert_close(gradients[key[len("grad/") :]], expected, f"{case.name} {key}", limit)
+
+
+def check_proposals(ran):
+    case = ran.case
+    with torch.no_grad():
+        named, _ = ran.run(training=False)
+        for sample, scored in enumerate(case.data["out/num_scored"].tolist()):
+            assert (named["score_map"][sample] > 0).sum() == scored
+            expected = case.data[f"out/proposals_b{sample}"].double()[:scored]
+            moments, scores = ran.proposals(sample, top=len(expected))
+            # Seconds of the length of a cell: what is 3e-5 on the map is that many times more here.
+            cell = case.duration[sample].item() / (int(case.about["T"]) - 1)
+            limit = ATOL * max(1.0, cell) + torch.finfo(torch.float32).eps * expected.abs().max().item()
+            assert_close(*tied_rows_sorted(moments, expected, scores), f"{case.name} proposals", limit)
 
 
 @SIDES
 def test_activations_attention_and_maps_are_the_released_ones(golden, side):
     for case in cases(golden):
-        with torch.no_grad():
-            named, losses = side(case).run(training=False)
-        assert_same_tensors(case, "out/", named)
-        assert_same_losses(case, "loss/", losses)
+        check_activations(side(case))
 
 
 @SIDES
 def test_a_training_step_has_the_released_activations_losses_and_gradients(golden, side):
     for case in cases(golden):
-        ran = side(case)
-        named, losses = ran.run(training=True)
-        assert_same_tensors(case, "train/", named)
-        assert_same_losses(case, "train_loss/", losses)
-        losses["total"].backward()
-        gradients = ran.gradients()
-        names, norms = json.loads(case.about["param_order"]), case.data["grad_norm_sorted"]
-        assert set(names) - set(gradients) == set(json.loads(case.about["no_grad_params"]))
-        for name, norm in zip(names, norms, strict=True):
-            ours = gradients[name].norm() if name in gradients else torch.zeros(())
-            torch.testing.assert_close(ours, norm, rtol=NORM_RTOL, atol=0, msg=f"{case.name} norm of {name}")
-        for key in (key for key in case.data if key.startswith("grad/")):
-            expected = case.data[key]
-            limit = GRADIENT_SHARE * expected.abs().max().item()
-            assert_close(gradients[key[len("grad/") :]], expected, f"{case.name} {key}", limit)
+        check_training_step(side(case))
 
 
 @SIDES
 def test_proposals_before_suppression_are_the_released_ones(golden, side):
     for case in cases(golden):
-        ran = side(case)
-        with torch.no_grad():
-            named, _ = ran.run(training=False)
-            for sample, scored in enumerate(case.data["out/num_scored"].tolist()):
-                assert (named["score_map"][sample] > 0).sum() == scored
-                expected = case.data[f"out/proposals_b{sample}"].double()[:scored]
-                moments, scores = ran.proposals(sample, top=len(expected))
-                # Seconds of the length of a cell: what is 3e-5 on the map is that many times more here.
-                cell = case.duration[sample].item() / (int(case.about["T"]) - 1)
-                limit = ATOL * max(1.0, cell) + torch.finfo(torch.float32).eps * expected.abs().max().item()
-                assert_close(*tied_rows_sorted(moments, expected, scores), f"{case.name} proposals", limit)
+        check_proposals(side(case))
 
 
 def test_localise_finds_what_the_transcription_finds(golden):

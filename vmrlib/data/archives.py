@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from vmrlib.data.files import put
+
 HDF5 = b"\x89HDF\r\n\x1a\n"
 BLOCK = 1 << 20
 
@@ -114,7 +116,7 @@ def unpack(paths: Sequence[str | Path], member: str, destination: str | Path) ->
                 with temporary.open("wb") as copy:
                     for block in iter(lambda file=file: file.read(BLOCK), b""):
                         copy.write(block)
-                os.replace(temporary, destination)
+                put(temporary, destination)
                 return
     except OSError:
         raise

@@ -29,6 +29,7 @@ from vmrlib.data.downloads import (
     read_manifest,
     state,
 )
+from vmrlib.data.files import put
 
 
 def show_list(manifest: Manifest) -> None:
@@ -136,7 +137,7 @@ def keep(part: Path, folder: Path, path: str, size: int | None, expected: str | 
     elif problem := archives.problem(part, path):
         print(f"  {path} {problem}", file=sys.stderr)
         return False
-    os.replace(part, folder / path)
+    put(part, folder / path)
     if expected is None:
         _record(folder, path, say)
     return True

@@ -12,11 +12,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from vmrlib.data.files import write_text
 
 MANIFEST = Path(__file__).with_name("downloads.json")
 RECORD = "downloads-record.json"
@@ -217,11 +218,7 @@ class Record:
             (self.folder / RECORD).unlink(missing_ok=True)
             return
         content = {"files": dict(sorted(self.files.items())), "absent": self.absent}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{RECORD}.{os.getpid()}.tmp"
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            json.dump(content, file, indent=1)
-        os.replace(temporary, self.folder / RECORD)
+        write_text(self.folder / RECORD, json.dumps(content, indent=1))
 
 
 def _target(name: str, row: dict) -> Target:

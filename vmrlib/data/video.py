@@ -1,6 +1,5 @@
 """Writing frames as a video file that every player reads."""
 
-import os
 import uuid
 from collections.abc import Iterable
 from fractions import Fraction
@@ -9,6 +8,8 @@ from pathlib import Path
 import av
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from vmrlib.data.files import put
 
 SMPTE170M = 6  # matrix coefficients of BT.601 (ITU-T H.273, table 4)
 SCALING = (
@@ -61,7 +62,7 @@ def write_video(
             if shape is None:
                 raise ValueError(f"{path}: no frame to write")
             container.mux(video.encode())
-        os.replace(temporary, path)
+        put(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     return path

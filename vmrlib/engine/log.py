@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from vmrlib.data.files import sync
 from vmrlib.viz.log import draw_records, smooth
 
 __all__ = ["LogError", "TrainingLog", "draw_log", "read_log", "smooth"]
@@ -39,6 +40,11 @@ class TrainingLog:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab") as file:
                 file.truncate(kept)
+
+    def sync(self) -> None:
+        """Returns when all lines are on the disk: before a checkpoint that knows of them."""
+        if self._write and self.bytes:
+            sync(self.path)
 
     def add(self, record: dict, on_step: Callable[[dict], None] | None = None) -> None:
         """Writes a line and hands it to `on_step`; numbers that are not finite become null."""

@@ -110,6 +110,7 @@ class Run:
             return
         random = self.processes.gather(random_state(self.processes.rank, self.processes.device))
         if self.processes.main:
+            log.sync()
             progress.log_bytes = log.bytes
             about = self.about | {"metrics": progress.metrics, "step": progress.step, "epoch": epoch}
             about["training"] = {

@@ -5,7 +5,8 @@ import torch
 from vmrlib.features.extractor import Extractor, ExtractorError
 
 SPECIFICATIONS = (
-    "stage-clip | clip:ID_OR_FOLDER | c3d[:WEIGHTS.safetensors] | video:ID_OR_FOLDER | baseline[:FRAMES]"
+    "stage-clip | clip:ID_OR_FOLDER | c3d[:WEIGHTS.safetensors] | video:ID_OR_FOLDER | baseline[:FRAMES] | "
+    "outline"
 )
 
 __all__ = ["SPECIFICATIONS", "Extractor", "ExtractorError", "load_extractor"]
@@ -28,6 +29,10 @@ def load_extractor(
         from vmrlib.features.baseline import BaselineExtractor
 
         return BaselineExtractor(**options, **({"frames_per_clip": int(source)} if source else {}))
+    if spec == "outline":
+        from vmrlib.features.outline import OutlineExtractor
+
+        return OutlineExtractor(**options)
     if spec == "stage-clip":
         from vmrlib.features.clip import ClipExtractor
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from vmrlib.data.files import put
 from vmrlib.data.stage.render import render
 from vmrlib.data.stage.splits import StageSplit
 from vmrlib.data.stage.world import COLOURS, SHAPES, VERSION, Script
@@ -52,7 +53,7 @@ def stage_features(
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         save_file(features, temporary)
-        os.replace(temporary, path)
+        put(temporary, path)
         features = {name: rows.float() for name, rows in features.items()}
     return _with_noise(features, split.config.feature_noise) if split.config.feature_noise else features
 

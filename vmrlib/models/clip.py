@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from vmrlib.data.files import put, write_text
 from vmrlib.features.pixels import CLIP_NORMALISATION, to_pixels
 from vmrlib.models.openai_clip import WeightsError, from_openai_state_dict
 from vmrlib.text import plain_words
@@ -250,15 +251,14 @@ class Clip(nn.Module):
             name: value.detach().half().contiguous().cpu() for name, value in self.model.state_dict().items()
         }
         save_file(state, folder / (weights + ".part"), metadata={"format": "pt"})
-        (folder / (weights + ".part")).replace(folder / weights)
+        put(folder / (weights + ".part"), folder / weights)
         texts = {"config.json": self.model.config.to_json_string()}
         if isinstance(self.tokenizer, WordTokenizer):
             texts["vocabulary.json"] = json.dumps(self.tokenizer.words, indent=0) + "\n"
         elif self.tokenizer is not None:
             self.tokenizer.tokenizer.save_pretrained(folder)
         for name, text in texts.items():
-            (folder / (name + ".part")).write_text(text, encoding="utf-8")
-            (folder / (name + ".part")).replace(folder / name)
+            write_text(folder / name, text)
 
     @classmethod
     def from_openai(

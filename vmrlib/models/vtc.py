@@ -39,7 +39,8 @@ class VTCConfig:
     alpha: share of the slow encoders' opinion in the targets; 0: no distillation.
     alpha_steps: over so many steps alpha rises from 0 (ALBEF); 0: it is constant.
     temperature: at the start; it is learnt. clamp: its limits (ALBEF: 0.001, 0.5), or None.
-    mask_padding: leave padding out of the vector of a sentence.
+    mask_padding: leave padding out of the vector of a sentence. Where it counts, the loss depends on how a
+    batch is divided into parts or among processes, since each part is padded by itself.
     pool: sum or mean, of points and of words.
     sync_momentum: the slow encoders start as copies of the others. The released code means to do so, but
     then initialises all weights anew, each by itself.
