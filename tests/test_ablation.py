@@ -45,6 +45,25 @@ def test_the_interval_of_a_difference_holds_the_noise_of_the_seeds():
     assert noisy.high - noisy.mean == pytest.approx(4.303 * (100 / 2**0.5) / 2**0.5)
 
 
+def test_an_interaction_is_what_two_changes_do_beyond_their_sum():
+    found = results_of(neither=["0000"] * 2, one=["1000"] * 2, other=["0100"] * 2, both=["1111"] * 2)
+    together = ablation.interaction(found, "both", "one", "other", "neither", "test")
+    assert together.mean == 50.0  # 100 - 25 - 25 + 0
+    alone = results_of(neither=["0000"] * 2, one=["1000"] * 2, other=["0100"] * 2, both=["1100"] * 2)
+    assert ablation.interaction(alone, "both", "one", "other", "neither", "test").mean == 0.0
+
+
+def test_an_interaction_holds_the_noise_of_all_four_arms():
+    def half(neither):
+        found = results_of(neither=neither, one=["0000"] * 2, other=["0000"] * 2, both=["0000"] * 2)
+        together = ablation.interaction(found, "both", "one", "other", "neither", "test")
+        return together.high - together.mean
+
+    # one arm's seeds at 0 and 100: their mean has a standard error of 50; t of 4 degrees of freedom
+    assert half(["1111", "0000"]) == pytest.approx(2.776 * 50)
+    assert half(["1111", "1111"]) == 0
+
+
 def test_one_more_run_lies_further_out_than_the_mean():
     low, high = ablation.next_run(results_of(a=["1100", "1110", "1111"]), "a", "test")
     assert low < 75 - 4.3 * 25 and high > 75 + 4.3 * 25

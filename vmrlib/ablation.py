@@ -18,6 +18,7 @@ from vmrlib.metrics.bootstrap import bootstrap_intervals
 NORMAL = 1.96  # standard errors on either side of a 95 % interval
 # 97.5 % points of Student's t by degrees of freedom: the spread of three seeds is itself uncertain.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
+STUDENT |= {10: 2.228, 12: 2.179, 14: 2.145, 16: 2.120, 20: 2.086}
 
 
 class ResultsError(ValueError):
@@ -97,13 +98,31 @@ def difference(results: Mapping, arm: str, other: str, split: str, iou: float = 
 
     The interval holds both noises: that of drawing other videos (paired), and that of drawing other seeds.
     """
-    one, two = (100.0 * hits(results, name, split, iou) for name in (arm, other))
-    paired = one.mean(axis=0) - two.mean(axis=0)
+    return combination(results, {arm: 1, other: -1}, split, iou)
+
+
+def interaction(
+    results: Mapping, both: str, one: str, other: str, neither: str, split: str, iou: float = 0.5
+) -> Difference:
+    """What two changes do together beyond the sum of what each does alone: both - one - other + neither.
+
+    Above 0 they complement each other, below 0 they are redundant.
+    """
+    return combination(results, {both: 1, one: -1, other: -1, neither: 1}, split, iou)
+
+
+def combination(results: Mapping, weights: Mapping[str, int], split: str, iou: float = 0.5) -> Difference:
+    """A weighted sum of arms, with the interval that `difference` has."""
+    rows = {arm: 100.0 * hits(results, arm, split, iou) for arm in weights}
+    paired = sum(weight * rows[arm].mean(axis=0) for arm, weight in weights.items())
     ((low, high),) = bootstrap_intervals(paired[:, None], videos(results, split))
     error = float(high - low) / (2 * NORMAL)
-    seeds = sum(_deviation(rows.mean(axis=1)) ** 2 / len(rows) for rows in (one, two)) ** 0.5
-    freedom = len(one) + len(two) - 2
-    half = float(np.hypot(NORMAL * error, _student(freedom) * seeds))
+    spreads = (
+        weight**2 * _deviation(rows[arm].mean(axis=1)) ** 2 / len(rows[arm])
+        for arm, weight in weights.items()
+    )
+    freedom = sum(len(each) - 1 for each in rows.values())
+    half = float(np.hypot(NORMAL * error, _student(freedom) * sum(spreads) ** 0.5))
     mean = float(paired.mean())
     return Difference(mean, mean - half, mean + half)
 
@@ -127,7 +146,7 @@ def table(results: Mapping, iou: float = 0.5) -> str:
 
 
 def _student(freedom: int) -> float:
-    return STUDENT.get(max(freedom, 1), NORMAL)
+    return STUDENT[max(known for known in STUDENT if known <= max(freedom, 1))]
 
 
 def _deviation(values: np.ndarray) -> float:
