@@ -20,7 +20,7 @@ def overlap(moment, truth) -> float:
     return float(temporal_iou(torch.tensor([moment[:2]]).double(), torch.tensor([truth]).double()))
 
 
-def test_a_film_costs_less_than_half_of_the_hits(tmp_path):
+def test_a_film_costs_less_than_three_hits_of_ten(tmp_path):
     checkpoint, part = load(STAGE_CHECKPOINT), split("open", "test-iid")
     extractors, clips = extractors_of(checkpoint, "cpu"), checkpoint.model.config.clips
     rows = [stage_features(part, each) for each in extractors]  # those of test_no_leakage.py, made once
@@ -44,4 +44,4 @@ def test_a_film_costs_less_than_half_of_the_hits(tmp_path):
             together += overlap(localise(windows, query.text, checkpoint, 1)[0], shifted) >= 0.5
     print(f"{asked} queries: {alone} found in their video, {together} in the film")
     assert asked >= 100
-    assert together >= 0.5 * alone
+    assert together >= 0.7 * alone

@@ -22,6 +22,7 @@ from vmrlib.features.decode import clip_times
 from vmrlib.features.extractor import Extractor
 
 PIXELS = 64  # the side that training renders at
+MOST_WORKERS = 4  # threads that render and extract
 
 
 def cache_folder() -> Path:
@@ -44,7 +45,7 @@ def stage_features(
         features = {name: rows.float() for name, rows in load_file(path).items()}
     except (OSError, SafetensorError):  # not there yet, or damaged: compute it
         # Rendering leaves Python's lock for most of the time, so that threads share the work.
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
             rows = pool.map(lambda script: video_features(script, extractor).half(), split.scripts)
             progress = tqdm(
                 rows, total=len(split.scripts), disable=not verbose, desc="features", unit="video"
