@@ -353,3 +353,10 @@ def test_a_state_dict_brings_the_model_back(model):
     again.load_state_dict(model.state_dict())
     batch = for_inference(make_batch())
     assert torch.equal(again(batch)["moment_logits"], model(batch)["moment_logits"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_padding_is_masked_in_every_precision(dtype):
+    bias = word_bias(torch.tensor([[True, False]]), dtype)
+    assert bias.isfinite().all() and bias.dtype == dtype
+    assert bias.float().softmax(dim=-1).flatten().tolist() == [1.0, 0.0]

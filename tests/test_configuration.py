@@ -159,6 +159,18 @@ def test_presets_of_asymmetric_co_attention_and_the_contrastive_loss(tmp_path):
     assert config == ACBConfig.stage(dim=64, blocks="AC", contrast=None)
 
 
+def test_a_part_of_the_contrastive_loss_leaves_the_rest_as_the_preset_has_it(tmp_path):
+    changes = dict(map(parse_change, ["model.preset=acb_stage", "model.contrast.alpha=0"]))
+    config = read_config(written(tmp_path, GOOD), changes).model.config()
+    assert config == ACBConfig.stage(dim=64, contrast=VTCConfig.stage(alpha=0.0))
+
+
+def test_true_states_need_a_length_of_clips(tmp_path):
+    text = GOOD.replace("extractor: stage-clip, seconds_per_clip: 1", "extractor: oracle")
+    with pytest.raises(ConfigurationError, match=r"features.0: the extractor oracle needs seconds_per_clip"):
+        read_config(written(tmp_path, text))
+
+
 def test_the_configurations_of_asymmetric_co_attention_are_as_released():
     # section 6 of the specification
     tacos, activitynet = (read_config(CONFIGS / f"acb_vtc_{name}.yaml") for name in ("tacos", "activitynet"))

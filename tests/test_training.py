@@ -325,6 +325,12 @@ def test_another_configuration_is_refused_by_the_key_that_differs(tmp_path):
     assert toy_run(tmp_path, resume=True, epochs=1, workers=1, predict_batch_size=3).already_finished
 
 
+def test_other_weights_of_the_losses_are_another_configuration(tmp_path):
+    toy_run(tmp_path, model=tiny_msat(), epochs=1)
+    with pytest.raises(TrainingError, match=r"config.weights is \[.*\] there, \(1.0, 1.0, 1.0, 1.0\) here"):
+        toy_run(tmp_path, model=tiny_msat(weights=(1.0, 1.0, 1.0, 1.0)), resume=True, epochs=1)
+
+
 def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_stays_good(tmp_path):
     torch.manual_seed(0)
     model = ToyModel()

@@ -288,12 +288,14 @@ def test_queries_of_one_segment_or_of_the_same_words_are_positives_of_each_other
         assert model.contrast.queue_ids[:3].tolist() == batch[positives].tolist()
 
 
-def test_the_temperature_is_clamped_where_it_is_used():
+def test_the_temperature_is_kept_within_its_limits_and_can_come_back():
     inputs = given()
     expected = outputs_of(made(temperature=0.5), *inputs)["contrast_words_logits"]
     clamped = made(temperature=2.0, clamp=(0.001, 0.5))
     torch.testing.assert_close(outputs_of(clamped, *inputs)["contrast_words_logits"], expected)
-    assert clamped.temperature.item() == 2.0
+    assert clamped.temperature.item() == 0.5
+    loss_of(clamped, *inputs).backward()
+    assert clamped.temperature.grad.abs() > 0
     within = made(temperature=0.3, clamp=(0.001, 0.5))
     free = made(temperature=0.3)
     torch.testing.assert_close(loss_of(within, *inputs), loss_of(free, *inputs))

@@ -124,10 +124,13 @@ def judge(model: nn.Module, material: Material, arm: Arm, splits: Sequence[str])
 
 
 def cost(model: nn.Module, data: MomentDataset) -> dict[str, float]:
-    """Of a training step on 32 samples: parameters, GFLOP forward per sample, bytes kept for backward."""
+    """Parameters, GFLOP forward per sample, and bytes that 32 samples keep for backward.
+
+    Without the contrastive loss. Attention is written out: the counter does not know the fused one.
+    """
     batch = collate([data[i % len(data)] for i in range(COST_BATCH)])
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(batch)
+        model.eval()(batch, attention=True)
     return {
         "parameters": learnt_parameters(model),
         "gigaflop": round(counter.get_total_flops() / COST_BATCH / 1e9, 6),
@@ -298,6 +301,8 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 1 where a check fails."""
     command = f"python -m vmrlib ablate {args.experiment} --out {args.out.as_posix()}"
     command += f" --steps {args.steps}" if args.steps else ""
+    if args.experiment == NOISE and args.check:
+        raise ValueError(f"--check: the experiment {NOISE} has no arm that could be checked")
     if args.experiment == NOISE:
         from vmrlib.selection import choices, measure  # it needs this file
 

@@ -35,7 +35,7 @@ __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 FORMAT = 1
 MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig)}
 TABLE = "words.table"  # of the word vectors, among the weights
-QUEUES = "contrast.queue_"  # what names of buffers begin with that only training needs
+QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 
 
 def __getattr__(name: str):

@@ -15,7 +15,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 
 import yaml
@@ -110,6 +110,8 @@ class FeatureSource:
             )
         if self.published and not self.path:
             raise ValueError("published features need a path")
+        if self.extractor == "oracle" and self.seconds_per_clip is None:
+            raise ValueError("the extractor oracle needs seconds_per_clip")
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,8 @@ def _model(values: Mapping, file: str, key: str) -> dict:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
     kind = PRESETS[preset].__self__  # the class that the preset belongs to
+    if isinstance(values.get("contrast"), dict) and (default := PRESETS[preset]().contrast):
+        values = values | {"contrast": asdict(default) | values["contrast"]}  # some of it is another's
     changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:
         PRESETS[preset](**changes)

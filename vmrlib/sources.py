@@ -116,6 +116,8 @@ def simulated(source: FeatureSource) -> FeatureSource:
     if source.store:
         metadata = FeatureStore(source.store).metadata
         name, dim, seconds = metadata.get("extractor", "store"), metadata["dim"], metadata["stride"]
+    elif source.extractor == ORACLE:
+        name, dim, seconds = ORACLE, ORACLE_DIM, source.seconds_per_clip
     else:
         extractor = _extractor(source.extractor, source.seconds_per_clip)
         name, dim, seconds = source.extractor, extractor.dim, extractor.stride

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from vmrlib.checkpoints import load
+from vmrlib.checkpoints import load, restore, without_queues
 from vmrlib.configuration import RunConfig, parse_change, read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.model_free import constant_window, full_video, train_median, truths
@@ -166,7 +166,8 @@ def start_from(path: str, model: MSAT, material: Material) -> dict:
     different += [f"{key} is {there[key]}, not {here[key]}" for key in here if here[key] != there[key]]
     if different:
         raise ValueError(f"--start-from {path}: another model: {'; '.join(different)}")
-    model.load_state_dict(checkpoint.model.state_dict())
+    # Keys of the contrastive loss belong to the queries of the other run.
+    restore(model, without_queues(checkpoint.model.state_dict()))
     return {"step": checkpoint.about["step"], "sha256": checkpoint.about["weights"]["sha256"]}
 
 

@@ -22,6 +22,8 @@ from vmrlib.viz.style import to_png
 
 # What may differ when a run goes on: where and how fast it computes, and who wrote the checkpoint.
 FREE = {"device", "workers", "predict_batch_size", "save_steps", "vmrlib", "format"}
+# What a checkpoint says of how far it got; further down, words like these are part of a configuration.
+PROGRESS = {"metrics", "step", "epoch", "weights", "state"}
 
 
 @dataclass
@@ -192,7 +194,7 @@ def differ(where: str, path: str, before: object, now: object) -> None:
     """Raises TrainingError that names the first key in which two runs differ, with both values."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in sorted(now.keys() | before.keys()):
-            if key not in FREE | {"metrics", "step", "epoch", "weights", "state"}:
+            if key not in (FREE if path else FREE | PROGRESS):
                 differ(where, f"{path}.{key}".lstrip("."), before.get(key), now.get(key))
     elif _plain(before) != _plain(now):
         shown = [repr(value) if len(repr(value)) < 60 else "another list" for value in (before, now)]

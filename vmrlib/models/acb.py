@@ -29,7 +29,7 @@ from vmrlib.models.vtc import VTCConfig
 class ACBConfig(MSATConfig):
     """Sizes and constants of one model; `layers` has no meaning, the encoder is spelt out in `blocks`.
 
-    blocks: one letter each, A, B or C; the last one is C or B, where the video sees the words.
+    blocks: one letter each, A, B or C; the last one is C or B, for in A the video does not see the words.
     ffn: a feed-forward step in every block, as the paper draws it; the released code has none.
     residual: the connected block adds its video to what skipped the blocks before, as mPLUG does; the
     released code replaces it.
@@ -44,7 +44,7 @@ class ACBConfig(MSATConfig):
         if not self.blocks or set(self.blocks) - set("ABC"):
             raise ValueError(f"blocks: expected letters A, B and C, found {self.blocks!r}")
         if self.blocks[-1] == "A":
-            raise ValueError(f"blocks: {self.blocks!r} ends with A, whose words nothing would read")
+            raise ValueError(f"blocks: {self.blocks!r} ends with A, whose words the video never sees")
 
     @property
     def title(self) -> str:
@@ -172,7 +172,7 @@ class SymmetricBlock(nn.Module):
 
 
 class ConnectedBlock(nn.Module):
-    """C: [video ; words] ask themselves; the one place where the video sees the words."""
+    """C: [video ; words] ask themselves; in the released stack the one place where the video sees words."""
 
     def __init__(self, config: ACBConfig):
         super().__init__()

@@ -30,8 +30,9 @@ def position_table(positions: int, dim: int) -> Float[Tensor, "positions dim"]:
 
 
 def word_bias(word_mask: Bool[Tensor, "B L"], dtype: torch.dtype) -> Float[Tensor, "B 1 1 L"]:
-    """What is added to the logits of every word as a key: nothing, or -1e6 for padding."""
-    return torch.zeros_like(word_mask, dtype=dtype).masked_fill(~word_mask, PADDED)[:, None, None]
+    """What is added to the logits of every word as a key: nothing, or -1e6 (fp16: its least) for padding."""
+    padded = max(PADDED, torch.finfo(dtype).min)
+    return torch.zeros_like(word_mask, dtype=dtype).masked_fill(~word_mask, padded)[:, None, None]
 
 
 def split_heads(states: Float[Tensor, "B X d"], heads: int) -> Float[Tensor, "B H X dh"]:

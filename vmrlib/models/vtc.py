@@ -14,6 +14,7 @@ Several processes share their keys, so that they learn what one would from the w
 """
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -44,8 +45,10 @@ class VTCConfig:
     pool: sum or mean, of points and of words.
     sync_momentum: the slow encoders start as copies of the others. The released code means to do so, but
     then initialises all weights anew, each by itself.
-    positives: a key is right if it comes from the same query (`annotation`), if it has the same moment of the
-    same video (`segment`), or if its query has the same words (`sentence`).
+    positives: a key is right if it comes from the same query and moment (`annotation`), if it has the same
+    moment of the same video (`segment`), or if its query has the same words (`sentence`).
+
+    Of a batch in several parts (`accumulation`) each part only meets its own keys and the queue.
     """
 
     weight: float
@@ -68,6 +71,12 @@ class VTCConfig:
             raise ValueError(
                 f"contrast.positives: expected annotation, segment or sentence, found {self.positives!r}"
             )
+        if not 0 <= self.weight < math.inf:
+            raise ValueError(f"contrast.weight: expected 0 or more, found {self.weight}")
+        if self.dim is not None and self.dim < 1:
+            raise ValueError(f"contrast.dim: expected a number above 0, found {self.dim}")
+        if self.clamp and not 0 < self.clamp[0] <= self.clamp[1]:
+            raise ValueError(f"contrast.clamp: expected two numbers above 0, rising, found {self.clamp}")
         if self.queue_size < 0 or self.alpha_steps < 0:
             raise ValueError("contrast.queue_size, contrast.alpha_steps: expected 0 or more")
         if not 0 <= self.alpha <= 1:
@@ -164,14 +173,14 @@ class VTC(nn.Module):
             own_sentences, own_moments = sentences, moments
         else:
             with torch.no_grad():
-                if not self.waiting:  # once a step, also when a step has several parts
+                if self.training and not self.waiting:  # once a step, also when a step has several parts
                     self.follow()
                 words, video = (part[present].detach() for part in embedded)
                 slow = self.slow.words(words), self.slow.video(video)
                 own_sentences, own_moments = self.slow.compared(*slow, *weights)
-        temperature = self.temperature
         if self.config.clamp:
-            temperature = temperature.clamp(*self.config.clamp)
+            with torch.no_grad():  # the number itself: beyond a limit it would have no gradient to come back
+                self.temperature.clamp_(*self.config.clamp)
         key_ids, *keys = (gathered(part) for part in (ids, own_sentences, own_moments))
         if self.training:
             self.waiting.append((*(key.detach() for key in keys), key_ids))
@@ -186,11 +195,11 @@ class VTC(nn.Module):
         for side, vectors, own, batch_keys, queue in sides:
             queue = queue.to(vectors.dtype)
             # two products side by side: the queue is never copied
-            logits = torch.cat([vectors @ batch_keys.mT, vectors @ queue.mT], dim=1) / temperature
+            logits = torch.cat([vectors @ batch_keys.mT, vectors @ queue.mT], dim=1) / self.temperature
             targets = right
             if alpha:
                 with torch.no_grad():
-                    opinion = torch.cat([own @ batch_keys.mT, own @ queue.mT], dim=1) / temperature
+                    opinion = torch.cat([own @ batch_keys.mT, own @ queue.mT], dim=1) / self.temperature
                     targets = alpha * opinion.softmax(dim=1) + (1 - alpha) * right
             outputs |= {f"contrast_{side}_logits": logits, f"contrast_{side}_targets": targets}
         return outputs
@@ -253,17 +262,17 @@ def contrast_loss(outputs: dict[str, Tensor]) -> Float[Tensor, ""]:
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The rows of all processes, one after the other; gradients only reach those of this one."""
+    """The rows of all processes, one after the other. Raises RuntimeError for rows that have gradients."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return rows
+    if rows.requires_grad:
+        raise RuntimeError("keys that learn cannot come from several processes: contrast.momentum is needed")
     world = torch.distributed.get_world_size()
     counts = [torch.zeros((), dtype=torch.long, device=rows.device) for _ in range(world)]
     torch.distributed.all_gather(counts, torch.tensor(len(rows), device=rows.device))
     most = max(int(count) for count in counts)
     padded = rows.new_zeros(most, *rows.shape[1:])
-    padded[: len(rows)] = rows.detach()
+    padded[: len(rows)] = rows
     parts = [torch.zeros_like(padded) for _ in range(world)]
     torch.distributed.all_gather(parts, padded)
-    parts = [part[: int(count)] for part, count in zip(parts, counts, strict=True)]
-    parts[torch.distributed.get_rank()] = rows
-    return torch.cat(parts)
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
