@@ -866,7 +866,7 @@ print("on Stage, queries with while and before are answered worse than the other
 # | ActivityNet: MSAT | | 48.02 | 31.78 | | 78.02 | 63.18 |
 # | ActivityNet: MSAT's released weights | 61.50 | | | 86.34 | | |
 #
-# Our numbers on Stage, above, are **not comparable** with these: other videos, other sentences, other features, and a model of a hundredth of the size. What can be compared is the code: with the authors' weights vmrlib's MSAT gives their numbers (parity tests).
+# Our numbers on Stage, above, are **not comparable** with these: other videos, other sentences, other features, and a model of a hundredth of the size. What can be compared is the code: with equal weights vmrlib's MSAT computes what the authors' code computes (parity tests).
 #
 # > **Paper and code.** The released training hands its learning-rate scheduler *minus* the validation loss, so that it would act after 21 evaluations without a *worse* one. Its checkpoints were chosen by looking at test, ours are chosen on val.
 #
