@@ -150,17 +150,57 @@ def test_a_search_that_was_killed_trains_its_best_rate_again(tiny, tmp_path):
     assert tiny == [("mean", 2e-3, 0), ("mean", 2e-3, 1)]
 
 
-def test_an_arm_that_was_run_elsewhere_is_taken_over(tiny, tmp_path, monkeypatch):
+@pytest.fixture
+def same_as(monkeypatch):
+    """Makes an experiment whose one arm is another's arm "mean"."""
+
+    def make(changes=None, seeds=(0, 1)) -> None:
+        arm = ablate.Arm(changes or {"model.proposals": "mean"}, same_as=("tiny", "mean"))
+        other = ablate.Experiment("stage.yaml", {"the same": arm}, (1e-3, 2e-3), seeds)
+        monkeypatch.setitem(ablate.EXPERIMENTS, "other", other)
+
+    return make
+
+
+def test_an_arm_that_was_run_elsewhere_is_taken_over(tiny, same_as, tmp_path):
     ablate.ablate("tiny", tmp_path / "tiny.json")
     tiny.clear()
-    other = ablate.Experiment(
-        "stage.yaml", {"the same": ablate.Arm(same_as=("tiny", "mean"))}, (1e-3, 2e-3), (0, 1)
-    )
-    monkeypatch.setitem(ablate.EXPERIMENTS, "other", other)
+    same_as()
     results = ablate.ablate("other", tmp_path / "other.json")
     assert results["arms"]["the same"]["runs"]["1"]["val"] == 2.0
     assert results["arms"]["the same"]["from"] == ["tiny.json", "mean"]
     assert tiny == []
+
+
+def test_of_an_arm_that_was_run_elsewhere_the_seeds_wanted_are_taken(tiny, same_as, tmp_path, monkeypatch):
+    ablate.ablate("tiny", tmp_path / "tiny.json")
+    same_as(seeds=(0,))
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"seeds": [0]})
+    results = ablate.ablate("other", tmp_path / "other.json")
+    assert list(results["arms"]["the same"]["runs"]) == ["0"]
+
+
+def test_an_arm_that_was_changed_or_is_unfinished_is_not_taken_over(tiny, same_as, tmp_path):
+    path = tmp_path / "tiny.json"
+    ablate.ablate("tiny", path)
+    same_as({"model.proposals": "max"})
+    with pytest.raises(ValueError, match=r"tiny.json: 'mean' was run with other changes"):
+        ablate.ablate("other", tmp_path / "other.json")
+    same_as()
+    cut = json.loads(path.read_text())
+    del cut["arms"]["mean"]["runs"]["1"]
+    path.write_text(json.dumps(cut))
+    with pytest.raises(ValueError, match="'mean' has no run of seed 1 yet"):
+        ablate.ablate("other", tmp_path / "other.json")
+
+
+def test_an_arm_of_a_file_must_be_the_one_that_is_asked_for(tiny, same_as, tmp_path):
+    ablate.ablate("tiny", tmp_path / "tiny.json")
+    same_as()
+    ablate.ablate("other", tmp_path / "other.json")
+    same_as({"model.proposals": "max"})
+    with pytest.raises(ValueError, match="the arm 'the same' was run with other changes"):
+        ablate.ablate("other", tmp_path / "other.json")
 
 
 def test_an_arm_of_another_configuration_is_not_taken_over(tiny, tmp_path, monkeypatch):

@@ -36,6 +36,7 @@ NOISE = "noise"  # the experiment of `selection`: what choosing a checkpoint on 
 IOUS = (0.3, 0.5, 0.7)
 TESTS = tuple(split for split in SPLITS if split.startswith("test"))
 COST_BATCH = 32
+CURVE = 10  # every tenth step of the contrastive loss is kept
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
@@ -101,12 +102,9 @@ def train_arm(material: Material, arm: Arm) -> tuple[nn.Module, dict]:
         "cost": cost(model, val_set),
     }
     if model.contrast:
-        curve = [
-            round(line["losses"]["contrast"], 3)
-            for line in result.log
-            if "contrast" in line.get("losses", {})
-        ]
-        record["contrast"] = {"loss": curve} | alignment(model, val_set)
+        curve = [line["losses"]["contrast"] for line in result.log if "contrast" in line.get("losses", {})]
+        every = [round(value, 3) for value in curve[::CURVE]]
+        record["contrast"] = {"loss": every} | alignment(model, val_set)
     return model, record
 
 
@@ -212,15 +210,14 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
     head = json.loads(json.dumps(describe(experiment, first, material, command)))
     results = head | {"arms": {}}
     if out.exists():
-        results = read_results(out)
-        for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
-            if results.get(key) != head.get(key):
-                raise ValueError(f"{out}: made with another {key}; choose another file")
+        results = resumed(out, head)
     for title, arm in experiment.arms.items():
         if arm.same_as and title not in results["arms"]:
-            results["arms"][title] = taken_over(out, arm.same_as, results)
+            results["arms"][title] = taken_over(out, arm, results)
             write_results(out, results)
-        record = results["arms"].setdefault(title, {"changes": dict(arm.changes), "blind": arm.blind})
+        record = results["arms"].setdefault(title, what_it_is(arm))
+        if {key: record[key] for key in ("changes", "blind")} != what_it_is(arm):
+            raise ValueError(f"{out}: the arm {title!r} was run with other changes; choose another file")
         search, runs = record.setdefault("search", {}), record.setdefault("runs", {})
 
         def trained(rate: float, seed: int, arm=arm) -> tuple[Material, nn.Module, dict]:
@@ -248,16 +245,34 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
     return results
 
 
-def taken_over(out: Path, source: tuple[str, str], results: Mapping) -> dict:
-    """The arm of another experiment's file; both must have been made alike."""
-    path, title = out.with_name(f"{source[0]}.json"), source[1]
+def resumed(out: Path, head: Mapping) -> dict:
+    """What the file holds already. Raises ValueError where it was made with another configuration."""
+    results = read_results(out)
+    for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
+        if results.get(key) != head[key]:
+            raise ValueError(f"{out}: made with another {key}; choose another file")
+    return results
+
+
+def what_it_is(arm: Arm) -> dict:
+    """An arm as a results file says it."""
+    return json.loads(json.dumps({"changes": dict(arm.changes), "blind": arm.blind}))
+
+
+def taken_over(out: Path, arm: Arm, results: Mapping) -> dict:
+    """The same arm of another experiment's file, with the seeds wanted here. Both must be made alike."""
+    path, title = out.with_name(f"{arm.same_as[0]}.json"), arm.same_as[1]
     other = read_results(path)
     for key in ("configuration", "splits", "train", "learning_rates"):
         if other[key] != results[key]:
             raise ValueError(f"{path}: made with another {key}: {title!r} cannot be taken over")
-    if title not in other["arms"]:
-        raise ValueError(f"{path}: there is no arm {title!r} yet")
-    return other["arms"][title] | {"from": [path.name, title]}
+    record = other["arms"].get(title, {"runs": {}})
+    seeds = [str(seed) for seed in results["seeds"]]
+    if missing := [seed for seed in seeds if seed not in record["runs"]]:
+        raise ValueError(f"{path}: {title!r} has no run of seed {', '.join(missing)} yet")
+    if {key: record[key] for key in ("changes", "blind")} != what_it_is(arm):
+        raise ValueError(f"{path}: {title!r} was run with other changes: it cannot be taken over")
+    return record | {"runs": {seed: record["runs"][seed] for seed in seeds}, "from": [path.name, title]}
 
 
 def splits_to_test(material: Material) -> tuple[str, ...]:

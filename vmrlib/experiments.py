@@ -37,7 +37,8 @@ def contrast(**changes) -> dict:
     return asdict(VTCConfig.stage(**changes))
 
 
-RATES = (2.5e-3, 5e-3)
+RATES = (1.25e-3, 2.5e-3, 5e-3)
+IN_BATCH = {"momentum": None, "queue_size": 0, "alpha": 0.0}
 ACB, VTC, BOTH = "+ ACB", "+ VTC", "+ ACB + VTC"
 MAIN = {
     "MSAT": Arm({"model.preset": "stage"}),
@@ -83,13 +84,20 @@ EXPERIMENTS = {
     ),
     # Do asymmetric co-attention and the contrastive loss help, alone and together?
     "main_open": Experiment("stage.yaml", MAIN, RATES, (0, 1, 2, 3, 4)),
-    "main_kitchen": Experiment("stage_kitchen.yaml", MAIN, RATES, (0, 1, 2, 3, 4)),
+    "main_kitchen": Experiment(
+        "stage_kitchen.yaml",
+        MAIN,
+        RATES,
+        (0, 1, 2, 3, 4),
+        {"training.steps": 800, "training.warmup_steps": 40, "training.evaluate_steps": 200},
+    ),
     # Which attention, and how much of it? Two groups of blocks, as the preset has.
     "attention": Experiment(
         "stage.yaml",
         {
             "MSAT": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
             "AAC, as released": Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
+            "AAC once, the published ratio": encoder("AAC"),
             "AAC with FFN": encoder("AACAAC", ffn=True),
             "AC": encoder("ACAC"),
             "AAAC": encoder("AAACAAAC"),
@@ -105,7 +113,8 @@ EXPERIMENTS = {
         {
             "none": Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
             "as released": Arm(MAIN[BOTH].changes, same_as=("main_open", BOTH)),
-            "in-batch InfoNCE": loss(momentum=None, queue_size=0, alpha=0.0),
+            "in-batch InfoNCE": loss(**IN_BATCH),
+            "in-batch InfoNCE, padding masked": loss(**IN_BATCH, mask_padding=True),
             "MoCo: queue, no distillation": loss(alpha=0.0),
             "ALBEF": loss(
                 alpha=0.4,
@@ -116,6 +125,9 @@ EXPERIMENTS = {
                 pool="mean",
             ),
             "positives by segment": loss(positives="segment"),
+            "short queue, faster copies, padding masked": loss(
+                queue_size=128, momentum=0.99, mask_padding=True
+            ),
         },
         RATES,
     ),
@@ -123,11 +135,18 @@ EXPERIMENTS = {
     "why": Experiment(
         "stage.yaml",
         {
+            "none": Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
+            "as released": Arm(MAIN[BOTH].changes, same_as=("main_open", BOTH)),
             "weight 0.05": loss(weight=0.05),
             "weight 2": loss(weight=2.0),
-            "padding masked, means": loss(mask_padding=True, pool="mean"),
+            "padding masked": loss(mask_padding=True),
+            "means of points and words": loss(pool="mean"),
             "positives by sentence": loss(positives="sentence"),
             "slow encoders from fresh weights": loss(sync_momentum=False),
+            "MSAT: none": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
+            "MSAT: in-batch InfoNCE, padding masked": Arm(
+                {"model.preset": "stage", "model.contrast": contrast(**IN_BATCH, mask_padding=True)}
+            ),
         },
         RATES,
     ),
