@@ -39,13 +39,13 @@ ENCODERS = {
     "MSAT, 6 two-stream layers": MSATConfig.tacos(**SMALL),
     "ACB": ACBConfig.tacos(**SMALL, contrast=None),
     "ACB with FFN": ACBConfig.tacos(**SMALL, contrast=None, ffn=True),
-    "connected only": ACBConfig.tacos(**SMALL, contrast=None, blocks="CCCCCCCCC"),
+    "connected only": ACBConfig.tacos(**SMALL, contrast=None, group="CCC"),
     "connected only with FFN (single-stream transformer)": ACBConfig.tacos(
-        **SMALL, contrast=None, blocks="CCCCCCCCC", ffn=True
+        **SMALL, contrast=None, group="CCC", ffn=True
     ),
-    "both ways": ACBConfig.tacos(**SMALL, contrast=None, blocks="BBCBBCBBC"),
-    "S = 1": ACBConfig.tacos(**SMALL, contrast=None, blocks="ACACAC"),
-    "S = 3": ACBConfig.tacos(**SMALL, contrast=None, blocks="AAACAAACAAAC"),
+    "both ways": ACBConfig.tacos(**SMALL, contrast=None, group="BBC"),
+    "S = 1": ACBConfig.tacos(**SMALL, contrast=None, group="AC"),
+    "S = 3": ACBConfig.tacos(**SMALL, contrast=None, group="AAAC"),
 }
 HOW = {
     "flops": "forward and backward, counted by FlopCounterMode on the path that shows its attention",

@@ -17,7 +17,7 @@ from vmrlib.models.vtc import VTCConfig
 from vmrlib.moments import temporal_iou
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-ALONE = ACBConfig(**(vars(SMALL) | {"blocks": "AACAAC"}))
+ALONE = ACBConfig(**(vars(SMALL) | {"group": "AAC", "layers": 2}))
 BOTH = replace(ALONE, contrast=VTCConfig(weight=0.5, queue_size=8))
 HEADS, POINTS, WORDS, DIM = SMALL.heads, SMALL.points, 6, SMALL.dim
 VTC = VTCConfig(weight=0.5)
@@ -100,17 +100,17 @@ def test_the_shipped_configurations_are_of_that_size(count):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "message"),
+    ("group", "message"),
     [
-        ("", "blocks: expected letters A, B and C, found ''"),
-        ("AAD", "blocks: expected letters A, B and C, found 'AAD'"),
-        ("aac", "blocks: expected letters"),
-        ("ACA", "blocks: 'ACA' ends with A"),
+        ("", "group: expected letters A, B and C, found ''"),
+        ("AAD", "group: expected letters A, B and C, found 'AAD'"),
+        ("aac", "group: expected letters"),
+        ("ACA", "group: 'ACA' ends with A"),
     ],
 )
-def test_impossible_blocks_are_refused(blocks, message):
+def test_impossible_groups_are_refused(group, message):
     with pytest.raises(ValueError, match=message):
-        replace(ALONE, blocks=blocks)
+        replace(ALONE, group=group)
 
 
 def test_a_configuration_makes_its_model_and_names_it():
@@ -249,7 +249,7 @@ def test_outputs_have_the_documented_shapes(model):
 
 
 def test_the_words_over_words_come_first_in_a_symmetric_block():
-    model = ACB(replace(ALONE, blocks="B")).eval()
+    model = ACB(replace(ALONE, group="B", layers=1)).eval()
     (weights,) = model(for_inference(make_batch()), attention=True)["attention"]
     assert [part.shape[-2:] for part in weights] == [
         (WORDS, WORDS), (WORDS, POINTS), (POINTS, POINTS), (POINTS, WORDS)
@@ -259,7 +259,10 @@ def test_the_words_over_words_come_first_in_a_symmetric_block():
 @pytest.mark.parametrize("blocks", ["AACAAC", "BBC", "B", "CC"])
 def test_attention_on_request_is_that_of_the_fused_path(blocks):
     torch.manual_seed(0)
-    model, batch = ACB(replace(ALONE, blocks=blocks, initial_std=0.3)).eval(), for_inference(make_batch())
+    model, batch = (
+        ACB(replace(ALONE, group=blocks, layers=1, initial_std=0.3)).eval(),
+        for_inference(make_batch()),
+    )
     fused, shown = model(batch), model(batch, attention=True)
     assert "attention" not in fused and len(shown["attention"]) == len(blocks)
     for name in fused:
@@ -331,7 +334,7 @@ def test_dropout_acts_in_training_only():
 
 def test_four_samples_are_learnt_by_heart():
     torch.manual_seed(0)
-    model, batch = ACB(replace(BOTH, blocks="AAC")), make_batch(4, words=7)
+    model, batch = ACB(replace(BOTH, group="AAC", layers=1)), make_batch(4, words=7)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     losses = []
     for _ in range(150):

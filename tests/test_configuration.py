@@ -81,9 +81,9 @@ def test_values_can_be_replaced(tmp_path):
         ("dim: 64", "contrast: {weight: 1, pool: max}", "model.contrast.pool: expected sum or mean"),
         ("dim: 64", "contrast: {weight: 1, momentum: null}", "model.contrast.momentum: without slow"),
         ("dim: 64", "contrast: {weight: 1, queue: 9}", "model.contrast.queue: unknown key"),
-        ("dim: 64", "blocks: AAC", "model.blocks: unknown key"),
-        ("preset: stage, dim: 64", "preset: acb_stage, blocks: ACA", "model.blocks: 'ACA' ends with A"),
-        ("preset: stage, dim: 64", "preset: acb_stage, blocks: AXC", "model.blocks: expected letters A, B"),
+        ("dim: 64", "group: AAC", "model.group: unknown key"),
+        ("preset: stage, dim: 64", "preset: acb_stage, group: ACA", "model.group: 'ACA' ends with A"),
+        ("preset: stage, dim: 64", "preset: acb_stage, group: AXC", "model.group: expected letters A, B"),
         ("dim: 64", "weights: [1, 2]", "model.weights: expected 4 values, found [1, 2]"),
         ("dim: 64", "candidates: [[16, x]]", "model.candidates.0.1: expected a whole number, found 'x'"),
         ("extractor: stage-clip, ", "", "features.0: expected one of extractor"),
@@ -154,9 +154,9 @@ def test_presets_of_asymmetric_co_attention_and_the_contrastive_loss(tmp_path):
     changes = dict(map(parse_change, ["model.contrast.weight=0.5", "model.contrast.clamp=[0.001, 0.5]"]))
     config = read_config(written(tmp_path, GOOD), changes).model.config()
     assert config == MSATConfig.stage(dim=64, contrast=VTCConfig(weight=0.5, clamp=(0.001, 0.5)))
-    changes = dict(map(parse_change, ["model.preset=acb_stage", "model.contrast=null", "model.blocks=AC"]))
+    changes = dict(map(parse_change, ["model.preset=acb_stage", "model.contrast=null", "model.group=AC"]))
     config = read_config(written(tmp_path, GOOD), changes).model.config()
-    assert config == ACBConfig.stage(dim=64, blocks="AC", contrast=None)
+    assert config == ACBConfig.stage(dim=64, group="AC", contrast=None)
 
 
 def test_a_part_of_the_contrastive_loss_leaves_the_rest_as_the_preset_has_it(tmp_path):

@@ -103,7 +103,7 @@ def test_an_unknown_model_is_refused_with_the_known_names(released):
 # --- asymmetric co-attention
 
 ACB_CONFIG = ACBConfig(
-    **(vars(CONFIG) | {"blocks": "AC", "contrast": VTCConfig(weight=1.0, queue_size=4, dim=6)})
+    **(vars(CONFIG) | {"group": "AC", "layers": 1, "contrast": VTCConfig(weight=1.0, queue_size=4, dim=6)})
 )
 ITM_HEAD = "bert_layer.vlbert.mplug.itm_head.weight"
 LAYER = "bert_layer.vlbert.encoder.layer"
@@ -164,6 +164,6 @@ def test_the_variants_of_the_release_have_names_and_others_have_none(released_ac
     assert from_official("acb_vtc", numbered(wide), wide).loading.missing == ()
     alone = ACBConfig(**(vars(ACB_CONFIG) | {"contrast": None}))
     assert from_official("acb_vtc", numbered(alone), alone).contrast is None
-    both_ways = ACBConfig(**(vars(ACB_CONFIG) | {"blocks": "B"}))
+    both_ways = ACBConfig(**(vars(ACB_CONFIG) | {"group": "B"}))
     with pytest.raises(ValueError, match="no released weights are known for a block 'B'"):
         from_official("acb_vtc", released_acb, both_ways)

@@ -443,6 +443,15 @@ def test_the_best_checkpoint_goes_without_the_queue_and_answers_the_same(runs):
         assert one.query_id == other.query_id and (one.moments == other.moments).all()
 
 
+def test_a_loop_that_never_puts_keys_away_is_told_so(monkeypatch):
+    monkeypatch.setattr("vmrlib.models.vtc.MOST_PARTS", 2)
+    model, batch = ACB(BOTH).train(), make_batch()
+    for _ in range(2):
+        model(batch)
+    with pytest.raises(RuntimeError, match=r"after_step\(\) is to follow each optimiser step"):
+        model(batch)
+
+
 def test_a_model_without_the_loss_has_nothing_to_put_away():
     model = ACB(ALONE)
     model.after_step()

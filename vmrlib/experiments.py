@@ -48,10 +48,10 @@ MAIN = {
 }
 
 
-def encoder(blocks: str, **changes) -> Arm:
+def encoder(group: str, **changes) -> Arm:
     """Another encoder of the same model, without the contrastive loss."""
     more = {f"model.{name}": value for name, value in changes.items()}
-    return Arm({"model.preset": "acb_stage", "model.contrast": None, "model.blocks": blocks} | more)
+    return Arm({"model.preset": "acb_stage", "model.contrast": None, "model.group": group} | more)
 
 
 def loss(**changes) -> Arm:
@@ -97,13 +97,13 @@ EXPERIMENTS = {
         {
             "MSAT": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
             "AAC, as released": Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
-            "AAC once, the published ratio": encoder("AAC"),
-            "AAC with FFN": encoder("AACAAC", ffn=True),
-            "AC": encoder("ACAC"),
-            "AAAC": encoder("AAACAAAC"),
-            "C alone": encoder("CCCCCC"),
-            "C with FFN (single stream)": encoder("CCCC", ffn=True),
-            "BBC, symmetric": encoder("BBCBBC"),
+            "AAC once, the published ratio": encoder("AAC", layers=1),
+            "AAC with FFN": encoder("AAC", ffn=True),
+            "AC": encoder("AC"),
+            "AAAC": encoder("AAAC"),
+            "C alone": encoder("CCC"),
+            "C with FFN (single stream)": encoder("CC", ffn=True),
+            "BBC, symmetric": encoder("BBC"),
         },
         RATES,
     ),

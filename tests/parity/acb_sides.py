@@ -90,7 +90,7 @@ class OursACB(Ours):
 
     def changes(self, case):
         sizes = case.sizes
-        blocks = ("A" * sizes["stride_layer"] + "C") * sizes["groups"]
+        group = {"group": "A" * sizes["stride_layer"] + "C", "layers": sizes["groups"]}
         contrast = VTCConfig(
             weight=sizes["weight_contrast"],
             dim=sizes["dim_contrast"],
@@ -99,7 +99,7 @@ class OursACB(Ours):
             alpha=sizes["alpha"],
             temperature=sizes["temperature"],
         )
-        return case.shared_sizes | {"blocks": blocks, "contrast": contrast}
+        return case.shared_sizes | group | {"contrast": contrast}
 
     def encoder(self, words, video):
         words, video = self.model.contrast.encode(words, video)

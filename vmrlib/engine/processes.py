@@ -34,7 +34,7 @@ class Processes:
             return
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        # Parts of a model may get no gradient: a head for hidden words in a batch without any. Buffers are
+        # Parts of a model may get no gradient: a head for hidden words in a batch without any. Buffers stay
         # the same in all processes without being sent: tables, and queues of keys that all have gathered.
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[ddp])
@@ -54,7 +54,11 @@ class Processes:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model to be called in training: its gradients are the means over all processes."""
-        return model if self.accelerator is None else self.accelerator.prepare(model)
+        if self.accelerator is None:
+            return model
+        for buffer in model.buffers():  # weights are sent by the wrapper; queues begin with random rows, too
+            torch.distributed.broadcast(buffer, src=0)
+        return self.accelerator.prepare(model)
 
     def no_sync(self, wrapped: nn.Module):
         """A context in which gradients stay in this process, for all parts of a batch but the last."""

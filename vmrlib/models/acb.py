@@ -27,24 +27,31 @@ from vmrlib.models.vtc import VTCConfig
 
 @dataclass(frozen=True)
 class ACBConfig(MSATConfig):
-    """Sizes and constants of one model; `layers` has no meaning, the encoder is spelt out in `blocks`.
+    """Sizes and constants of one model, as of MSAT, but for what its layers are.
 
-    blocks: one letter each, A, B or C; the last one is C or B, for in A the video does not see the words.
+    group: one letter for each block, A, B or C; not A at the end, where the video would not see the words.
+    layers: how many such groups.
     ffn: a feed-forward step in every block, as the paper draws it; the released code has none.
     residual: the connected block adds its video to what skipped the blocks before, as mPLUG does; the
     released code replaces it.
     """
 
-    blocks: str = "AACAACAAC"
+    group: str = "AAC"
+    layers: int = 3
     ffn: bool = False
     residual: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        if not self.blocks or set(self.blocks) - set("ABC"):
-            raise ValueError(f"blocks: expected letters A, B and C, found {self.blocks!r}")
-        if self.blocks[-1] == "A":
-            raise ValueError(f"blocks: {self.blocks!r} ends with A, whose words the video never sees")
+        if not self.group or set(self.group) - set("ABC"):
+            raise ValueError(f"group: expected letters A, B and C, found {self.group!r}")
+        if self.group[-1] == "A":
+            raise ValueError(f"group: {self.group!r} ends with A, whose words the video never sees")
+
+    @property
+    def blocks(self) -> str:
+        """The letters of all blocks, in order."""
+        return self.group * self.layers
 
     @property
     def title(self) -> str:
@@ -76,8 +83,8 @@ class ACBConfig(MSATConfig):
 
     @classmethod
     def stage(cls, **changes) -> "ACBConfig":
-        """MSAT's preset for Stage with two groups `AAC` for its two layers, and its contrastive loss."""
-        return super().stage(**({"blocks": "AACAAC", "contrast": VTCConfig.stage()} | changes))
+        """MSAT's preset for Stage with two groups for its two layers, and its contrastive loss."""
+        return super().stage(**({"contrast": VTCConfig.stage()} | changes))
 
 
 class Attention(nn.Module):

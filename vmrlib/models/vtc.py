@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from vmrlib.models.msat_losses import samples
 
+MOST_PARTS = 1024  # that a batch may come in; a loop that forgets `after_step` soon has more
 EMPTY = -100  # the annotation of a place in the queue that nothing was put into yet
 
 
@@ -181,8 +182,12 @@ class VTC(nn.Module):
         if self.config.clamp:
             with torch.no_grad():  # the number itself: beyond a limit it would have no gradient to come back
                 self.temperature.clamp_(*self.config.clamp)
-        key_ids, *keys = (gathered(part) for part in (ids, own_sentences, own_moments))
+        key_ids, *keys = gathered(ids, own_sentences, own_moments)
         if self.training:
+            if len(self.waiting) == MOST_PARTS:
+                raise RuntimeError(
+                    "the keys of many batches wait: after_step() is to follow each optimiser step"
+                )
             self.waiting.append((*(key.detach() for key in keys), key_ids))
         right = ids[:, None] == torch.cat([key_ids, self.queue_ids])
         right = right.to(sentences.dtype) / right.sum(dim=1, keepdim=True)
@@ -261,18 +266,25 @@ def contrast_loss(outputs: dict[str, Tensor]) -> Float[Tensor, ""]:
     return total / 2
 
 
-def gathered(rows: Tensor) -> Tensor:
-    """The rows of all processes, one after the other. Raises RuntimeError for rows that have gradients."""
+def gathered(*parts: Tensor) -> list[Tensor]:
+    """The rows of all processes, one after the other; all parts have as many rows.
+
+    Where each process has the whole batch (of fewer samples than processes) its rows come more than once.
+    Raises RuntimeError for rows that have gradients.
+    """
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return rows
-    if rows.requires_grad:
+        return list(parts)
+    if any(rows.requires_grad for rows in parts):
         raise RuntimeError("keys that learn cannot come from several processes: contrast.momentum is needed")
-    world = torch.distributed.get_world_size()
-    counts = [torch.zeros((), dtype=torch.long, device=rows.device) for _ in range(world)]
-    torch.distributed.all_gather(counts, torch.tensor(len(rows), device=rows.device))
+    world, own = torch.distributed.get_world_size(), torch.tensor(len(parts[0]), device=parts[0].device)
+    counts = [torch.zeros_like(own) for _ in range(world)]
+    torch.distributed.all_gather(counts, own)
     most = max(int(count) for count in counts)
-    padded = rows.new_zeros(most, *rows.shape[1:])
-    padded[: len(rows)] = rows
-    parts = [torch.zeros_like(padded) for _ in range(world)]
-    torch.distributed.all_gather(parts, padded)
-    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
+    together = []
+    for rows in parts:
+        padded = rows.new_zeros(most, *rows.shape[1:])
+        padded[: len(rows)] = rows
+        found = [torch.zeros_like(padded) for _ in range(world)]
+        torch.distributed.all_gather(found, padded)
+        together.append(torch.cat([each[: int(n)] for each, n in zip(found, counts, strict=True)]))
+    return together
