@@ -137,12 +137,11 @@ EXPERIMENTS = {
         {
             "none": Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
             "as released": Arm(MAIN[BOTH].changes, same_as=("main_open", BOTH)),
-            "weight 0.05": loss(weight=0.05),
+            "weight 0: two more layers, no loss": loss(weight=0.0),
             "weight 2": loss(weight=2.0),
             "padding masked": loss(mask_padding=True),
             "means of points and words": loss(pool="mean"),
             "positives by sentence": loss(positives="sentence"),
-            "slow encoders from fresh weights": loss(sync_momentum=False),
             "MSAT: none": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
             "MSAT: in-batch InfoNCE, padding masked": Arm(
                 {"model.preset": "stage", "model.contrast": contrast(**IN_BATCH, mask_padding=True)}

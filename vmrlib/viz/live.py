@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from vmrlib.viz.log import smooth
 from vmrlib.viz.style import COURSE_STYLE, CURVE, GREY, PREDICTION, to_png
 
-LOSSES = {"stage": "#E69F00", "regression": "#56B4E9", "iou": "#CC79A7", "words": GREY}
+LOSSES = {"stage": "#E69F00", "regression": "#56B4E9", "iou": "#CC79A7", "words": GREY, "contrast": "#009E73"}
 
 
 class LiveCurve:
