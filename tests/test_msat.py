@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vmrlib.models.msat import MSAT, MomentHead, MSATConfig, candidate_cells
+from vmrlib.models.msat import MSAT, MSATConfig, candidate_cells
+from vmrlib.models.msat_heads import MomentHead
 from vmrlib.moments import temporal_iou
 
 # 8 cells, 9 points; candidates: 8 + 7 + 6 of lengths 1 to 3, and lengths 4, 6, 8 from even starts: 3 + 2 + 1.
@@ -165,7 +166,10 @@ def test_attention_on_request_is_that_of_the_fused_path(model):
 
 def test_the_factored_moment_head_is_the_head_on_concatenated_features():
     torch.manual_seed(0)
-    head, features = MomentHead(SMALL).eval(), torch.randn(2, 9, 3 * SMALL.dim)
+    head, features = (
+        MomentHead(SMALL.dim, SMALL.dim_head, SMALL.dropout).eval(),
+        torch.randn(2, 9, 3 * SMALL.dim),
+    )
     start, end, middle = features.chunk(3, dim=-1)
     cells = torch.cartesian_prod(torch.arange(9), torch.arange(9))
     i, j = cells.unbind(1)

@@ -1,8 +1,8 @@
 """Other ways to describe a moment (i, j), to see what MSAT's start, middle and end are worth.
 
-Each head answers as `msat.MomentHead` does and has the same inputs: the three features of every point. It
-describes the moment by the mean or the maximum of its points' middle features (as 2D-TAN pools clips), or by
-its two end points alone.
+Each head answers as `msat_heads.MomentHead` does and has the same inputs: the three features of every
+point. It describes the moment by the mean or the maximum of its points' middle features (as 2D-TAN pools
+clips), or by its two end points alone.
 """
 
 import torch
@@ -42,7 +42,7 @@ class EndPointHead(_Head):
         return torch.cat([F.linear(start, for_start, self.hidden.bias), F.linear(end, for_end)], dim=-1)
 
     def forward(self, table: Tensor, cells: Int[Tensor, "K 2"], sample: Tensor | None = None) -> Tensor:
-        """As `msat.MomentHead`."""
+        """As `msat_heads.MomentHead`."""
         start, end = table.chunk(2, dim=-1)
         return self.answer(_of(start, sample, cells[:, 0]) + _of(end, sample, cells[:, 1]))
 
@@ -59,7 +59,7 @@ class MeanHead(_Head):
         return F.pad(rows.cumsum(dim=1), (0, 0, 1, 0))
 
     def forward(self, table: Tensor, cells: Int[Tensor, "K 2"], sample: Tensor | None = None) -> Tensor:
-        """As `msat.MomentHead`; a moment that is reversed has the points between its ends, too."""
+        """As `msat_heads.MomentHead`; a moment that is reversed has the points between its ends, too."""
         first, last = cells.amin(dim=1), cells.amax(dim=1)
         inside = _of(table, sample, last + 1) - _of(table, sample, first)
         return self.answer(inside / (last - first + 1)[:, None] + self.hidden.bias)
@@ -81,7 +81,7 @@ class MaxHead(_Head):
         return torch.stack(table, dim=2)
 
     def forward(self, table: Tensor, cells: Int[Tensor, "K 2"], sample: Tensor | None = None) -> Tensor:
-        """As `msat.MomentHead`; a moment that is reversed has the points between its ends, too."""
+        """As `msat_heads.MomentHead`; a moment that is reversed has the points between its ends, too."""
         first = cells.amin(dim=1)
         length = cells.amax(dim=1) - first
         found = table[:, first, length] if sample is None else table[sample, first, length]
