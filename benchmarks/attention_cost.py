@@ -28,7 +28,7 @@ from vmrlib.models.msat import MSAT, MSATConfig
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "attention_cost.json"
 POINTS, QUICK_POINTS = (33, 129, 513, 2049), (33, 129)
-WORDS, ROUNDS = 14, 3
+WORDS, ROUNDS = 14, 5
 WARM_UP = 513  # so many points or fewer are run once before
 
 # All that is outside of the encoder is as small as can be.
