@@ -1,6 +1,7 @@
 """Ablations: figures come from the hits, what was done is never repeated, results can be checked."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -28,6 +29,11 @@ def test_recall_is_the_mean_over_seeds_and_queries():
     assert (found.mean, found.seeds) == (75.0, 3)
     assert found.deviation == pytest.approx(25.0)
     assert found.error > 0
+
+
+def test_an_arm_less_itself_is_refused():
+    with pytest.raises(ResultsError, match="'a' and itself"):
+        ablation.difference(results_of(a=["1100"]), "a", "a", "test")
 
 
 def test_equal_arms_differ_by_nothing_and_nothing_is_shown():
@@ -81,7 +87,8 @@ def test_a_file_without_arms_is_refused(tmp_path):
         ablation.read_results(path)
 
 
-HEAD = {"configuration": {}, "splits": {}, "train": {}, "learning_rates": [], "seeds": [0, 1]}
+HEAD = {"configuration": {"training": {"learning_rate": 1e-3}}, "splits": {}, "train": {}, "code": "before"}
+HEAD |= {"learning_rates": [1e-3, 2e-3], "seeds": [0, 1]}
 
 
 @pytest.fixture
@@ -109,6 +116,7 @@ def tiny(monkeypatch):
     monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", experiment)
     monkeypatch.setattr(ablate, "train_arm", pretend)
     monkeypatch.setattr(ablate, "judge", judge)
+    monkeypatch.setattr(ablate, "answers", lambda model, material, arm, split: f"{model[1]}.0:4.5 -0.1:2.0")
     monkeypatch.setattr(ablate, "describe", lambda *a: HEAD)
     return trained
 
@@ -118,6 +126,14 @@ def test_val_chooses_the_learning_rate_of_each_arm(tiny, tmp_path):
     assert [arm["learning_rate"] for arm in results["arms"].values()] == [2e-3, 2e-3]
     plain = [(None, 1e-3, 0), (None, 2e-3, 0), (None, 2e-3, 1)]  # the best of the search is seed 0's run
     assert tiny == plain + [("mean", rate, seed) for _, rate, seed in plain]
+
+
+def test_the_first_seed_keeps_its_answers(tiny, tmp_path):
+    results = ablate.ablate("tiny", tmp_path / "r.json")
+    assert ablation.answers(results, "mean").tolist() == [[0.0, 4.5], [-0.1, 2.0]]
+    del results["arms"]["mean"]["runs"]["0"]["answers"]
+    with pytest.raises(ResultsError, match="no answers of 'mean'"):
+        ablation.answers(results, "mean")
 
 
 def test_a_killed_experiment_goes_on_with_the_run_it_was_in(tiny, tmp_path):
@@ -148,6 +164,33 @@ def test_a_search_that_was_killed_trains_its_best_rate_again(tiny, tmp_path):
     tiny.clear()
     ablate.ablate("tiny", path)
     assert tiny == [("mean", 2e-3, 0), ("mean", 2e-3, 1)]
+
+
+def test_a_search_may_be_widened_later(tiny, tmp_path, monkeypatch):
+    path, rates = tmp_path / "r.json", (5e-4, 1e-3, 2e-3, 3e-3)
+    ablate.ablate("tiny", path)
+    tiny.clear()
+    wider = replace(ablate.EXPERIMENTS["tiny"], learning_rates=rates)
+    monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", wider)
+    head = HEAD | {"code": "later", "learning_rates": list(rates)}
+    monkeypatch.setattr(ablate, "describe", lambda *a: head)
+    results = ablate.ablate("tiny", path)
+    assert tiny == [(name, *run) for name in (None, "mean") for run in ((5e-4, 0), (3e-3, 0), (3e-3, 1))]
+    assert results["code"] == "before, later"
+    for arm in results["arms"].values():
+        assert list(arm["search"]) == [str(rate) for rate in rates] and arm["learning_rate"] == 3e-3
+        assert [run["val"] for run in arm["runs"].values()] == [3.0, 3.0]
+
+
+def test_runs_stay_where_a_wider_search_chooses_as_before(tiny, tmp_path, monkeypatch):
+    path, rates = tmp_path / "r.json", (5e-4, 1e-3, 2e-3)
+    before = ablate.ablate("tiny", path)["arms"]["mean"]["runs"]
+    tiny.clear()
+    wider = replace(ablate.EXPERIMENTS["tiny"], learning_rates=rates)
+    monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", wider)
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"learning_rates": list(rates)})
+    assert ablate.ablate("tiny", path)["arms"]["mean"]["runs"] == before
+    assert tiny == [(None, 5e-4, 0), ("mean", 5e-4, 0)]
 
 
 @pytest.fixture

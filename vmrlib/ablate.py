@@ -2,7 +2,8 @@
 
 All arms have the same steps and the same choice of learning rates; which one, val decides, with the first
 seed. The test splits are looked at once a run is over. Every run is written as soon as it is done, so that an
-experiment that was killed goes on with the run it was in. `ablation` reads the file.
+experiment that was killed goes on with the run it was in, and one whose learning rates have become more goes
+on with those that are missing. `ablation` reads the file.
 """
 
 import argparse
@@ -121,6 +122,12 @@ def judge(model: nn.Module, material: Material, arm: Arm, splits: Sequence[str])
     return found
 
 
+def answers(model: nn.Module, material: Material, arm: Arm, split: str) -> str:
+    """What a trained model answers, "start:end start:end ..." in seconds, in the order of the queries."""
+    predictions = predict(model, dataset(material, split, arm, targets=False))
+    return " ".join("{:.1f}:{:.1f}".format(*prediction.moments[0]) for prediction in predictions)
+
+
 def cost(model: nn.Module, data: MomentDataset) -> dict[str, float]:
     """Parameters, GFLOP forward per sample, and bytes that 32 samples keep for backward.
 
@@ -219,6 +226,7 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
         if {key: record[key] for key in ("changes", "blind")} != what_it_is(arm):
             raise ValueError(f"{out}: the arm {title!r} was run with other changes; choose another file")
         search, runs = record.setdefault("search", {}), record.setdefault("runs", {})
+        widened = search.keys() != {str(rate) for rate in experiment.learning_rates}
 
         def trained(rate: float, seed: int, arm=arm) -> tuple[Material, nn.Module, dict]:
             of_run = material.variant(configure(experiment, arm, rate, seed, steps))
@@ -234,20 +242,35 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
                 write_results(out, results)
                 print(f"{title}: learning rate {rate:g}: val {search[str(rate)]:.1f}", flush=True)
         best = max(experiment.learning_rates, key=lambda rate: search[str(rate)])
+        if widened and record.get("learning_rate", best) != best:
+            runs.clear()
+        record["search"] = search = {str(rate): search[str(rate)] for rate in experiment.learning_rates}
         record["learning_rate"] = best
         for seed in experiment.seeds:
             if str(seed) not in runs:
                 reuse = kept and kept[0] == best and seed == experiment.seeds[0]
                 of_run, model, about = kept[1] if reuse else trained(best, seed)
                 runs[str(seed)] = about | {"hits": judge(model, of_run, arm, splits_to_test(material))}
+                if seed == experiment.seeds[0]:
+                    runs[str(seed)]["answers"] = answers(model, of_run, arm, TESTS[0])
+                record["runs"] = runs = {key: runs[key] for key in map(str, experiment.seeds) if key in runs}
                 write_results(out, results)
                 print(f"{title}: seed {seed}: val {about['val']:.1f}", flush=True)
     return results
 
 
 def resumed(out: Path, head: Mapping) -> dict:
-    """What the file holds already. Raises ValueError where it was made with another configuration."""
+    """What the file holds already. Raises ValueError where it was made with another configuration.
+
+    There may be more learning rates to search than before.
+    """
     results = read_results(out)
+    if set(results["learning_rates"]) < set(head["learning_rates"]):
+        results["learning_rates"] = head["learning_rates"]
+        results["configuration"]["training"]["learning_rate"] = head["configuration"]["training"][
+            "learning_rate"
+        ]
+        results["code"] = ", ".join(dict.fromkeys([results["code"], head["code"]]))
     for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
         if results.get(key) != head[key]:
             raise ValueError(f"{out}: made with another {key}; choose another file")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from vmrlib.metrics.bootstrap import bootstrap_intervals
 
@@ -77,6 +77,14 @@ def hits(results: Mapping, arm: str, split: str, iou: float = 0.5) -> Bool[np.nd
     return np.array([[hit == "1" for hit in row] for row in rows])
 
 
+def answers(results: Mapping, arm: str) -> Float[np.ndarray, "Q 2"]:
+    """The moments that an arm's first seed puts first on test-iid, in seconds."""
+    run = results["arms"].get(arm, {"runs": {}})["runs"].get(str(results["seeds"][0]), {})
+    if "answers" not in run:
+        raise ResultsError(f"no answers of {arm!r}")
+    return np.array([moment.split(":") for moment in run["answers"].split()], dtype=float)
+
+
 def videos(results: Mapping, split: str) -> np.ndarray:
     """The number of the video of each query."""
     return np.repeat(
@@ -97,7 +105,10 @@ def difference(results: Mapping, arm: str, other: str, split: str, iou: float = 
     """How much better an arm is than another on the same queries, in points of R@1.
 
     The interval holds both noises: that of drawing other videos (paired), and that of drawing other seeds.
+    Raises ResultsError for an arm less itself.
     """
+    if arm == other:
+        raise ResultsError(f"the difference of {arm!r} and itself")
     return combination(results, {arm: 1, other: -1}, split, iou)
 
 

@@ -37,7 +37,7 @@ def contrast(**changes) -> dict:
     return asdict(VTCConfig.stage(**changes))
 
 
-RATES = (1.25e-3, 2.5e-3, 5e-3)
+RATES = (6.25e-4, 1.25e-3, 2.5e-3, 5e-3)
 IN_BATCH = {"momentum": None, "queue_size": 0, "alpha": 0.0}
 ACB, VTC, BOTH = "+ ACB", "+ VTC", "+ ACB + VTC"
 MAIN = {
