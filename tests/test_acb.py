@@ -8,10 +8,21 @@ import test_msat
 import torch
 import torch.nn.functional as F
 from test_msat import SMALL, for_inference
+from torch.utils.flop_counter import FlopCounterMode
 
 from vmrlib.configuration import read_config
-from vmrlib.models.acb import ACB, ACBConfig, AsymmetricBlock, Attention, ConnectedBlock, SymmetricBlock
-from vmrlib.models.attention import word_bias
+from vmrlib.models.acb import (
+    ACB,
+    BLOCKS,
+    ACBConfig,
+    AsymmetricBlock,
+    Attention,
+    ConnectedBlock,
+    SymmetricBlock,
+    block_flops,
+    count_encoder,
+)
+from vmrlib.models.attention import attention_share, word_bias
 from vmrlib.models.msat import MSAT, MSATConfig, learnt_parameters
 from vmrlib.models.vtc import VTCConfig
 from vmrlib.moments import temporal_iou
@@ -97,6 +108,34 @@ def test_the_shipped_configurations_are_of_that_size(count):
     tacos = read_config(CONFIGS / "acb_vtc_tacos.yaml").model.config()
     activitynet = read_config(CONFIGS / "acb_vtc_activitynet.yaml").model.config()
     assert (count(tacos), count(activitynet)) == (22_484_977, 25_370_607)
+
+
+@pytest.mark.parametrize("ffn", [False, True])
+def test_an_encoder_can_be_counted_without_being_built(ffn):
+    config = replace(ALONE, dim_ffn=DIM, ffn=ffn)
+    assert count_encoder(config.blocks, DIM, ffn) == sum(p.numel() for p in ACB(config).layers.parameters())
+
+
+@pytest.mark.parametrize("group", ["A", "C", "AAC"])
+def test_flops_of_a_block_are_those_of_its_matrix_products(group):
+    torch.manual_seed(0)
+    words, video, mask = torch.randn(1, 5, DIM), torch.randn(1, 9, DIM), torch.ones(1, 5, dtype=torch.bool)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for letter in group:
+            words, video, _ = BLOCKS[letter](ALONE)(words, video, word_bias(mask, words.dtype), True)
+    assert counter.get_total_flops() == sum(block_flops(letter, 9, 5, DIM) for letter in group)
+
+
+def test_shares_of_attention_are_means_over_those_who_ask():
+    weights = torch.tensor([[[0.5, 0.25, 0.25], [0.25, 0.25, 0.5]], [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]])
+    all_ask, first, keys = (
+        torch.tensor([True, True]),
+        torch.tensor([True, False]),
+        torch.tensor([0, 1, 1]) > 0,
+    )
+    assert attention_share(weights, all_ask, keys).tolist() == [0.625, 0.5]
+    assert attention_share(weights, first, keys).tolist() == [0.5, 0.0]
+    assert attention_share(weights, ~all_ask, keys).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

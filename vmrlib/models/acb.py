@@ -200,6 +200,24 @@ class ConnectedBlock(nn.Module):
 BLOCKS = {"A": AsymmetricBlock, "B": SymmetricBlock, "C": ConnectedBlock}
 
 
+def count_encoder(blocks: str, d: int, ffn: bool = False) -> int:
+    """Parameters of blocks A and C of width d, with feed-forward steps of width d or without."""
+    matrix, norm = d * d + d, 2 * d
+    step = 2 * matrix + norm if ffn else 0
+    return sum({"A": 2, "C": 1}[letter] * (4 * matrix + norm) + step for letter in blocks)
+
+
+def block_flops(letter: str, points: int, words: int, d: int) -> int:
+    """FLOPs of the matrix products of one block A or C of width d of one query; no feed-forward step."""
+
+    def attention(asking: int, asked: int) -> int:
+        return 4 * (asking + asked) * d * d + 4 * asking * asked * d
+
+    if letter == "A":
+        return attention(words, words) + attention(words, points)
+    return attention(points + words, points + words)
+
+
 class ACB(MSAT):
     """MSAT whose layers are blocks of (mostly) asymmetric co-attention."""
 

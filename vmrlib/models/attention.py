@@ -35,6 +35,14 @@ def word_bias(word_mask: Bool[Tensor, "B L"], dtype: torch.dtype) -> Float[Tenso
     return torch.zeros_like(word_mask, dtype=dtype).masked_fill(~word_mask, padded)[:, None, None]
 
 
+def attention_share(
+    weights: Float[Tensor, "H X K"], asking: Bool[Tensor, " X"], keys: Bool[Tensor, " K"]
+) -> Float[Tensor, " H"]:
+    """How much of their attention the tokens that ask give to these keys, on average; 0 if nobody asks."""
+    rows = weights[:, asking][:, :, keys].sum(dim=2)
+    return rows.sum(dim=1) / max(1, rows.shape[1])
+
+
 def split_heads(states: Float[Tensor, "B X d"], heads: int) -> Float[Tensor, "B H X dh"]:
     """The d features of every token as `heads` vectors of d / heads."""
     return states.unflatten(-1, (heads, -1)).transpose(1, 2)

@@ -96,8 +96,8 @@ def draw_training(
         scaled = np.array(values, dtype=float) * (weights or {}).get(name, 1.0)
         left.plot(x, smooth(scaled), color=colour, label=name, linewidth=2.4 if name == "total" else 1.5)
     if x:
-        left.legend(fontsize=10, ncols=2, columnspacing=1)
-        left.set_ylim(bottom=0)
+        left.legend(fontsize=10, ncols=3, columnspacing=1, loc="upper right")
+        left.set_ylim(0, 1.35 * left.get_ylim()[1])  # the legend stands above the curves
     left.set_ylabel("loss, weighted" if weights else "loss")
     evaluations = [record for record in records if "val" in record]
     if evaluations:

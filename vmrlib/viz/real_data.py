@@ -20,11 +20,11 @@ ROW = 0.42  # inches, of one row of a chart
 LETTER = 0.092  # inches, of one letter of a row's name
 FILL = "#9CC3DD"  # of histograms
 COLOURS = (CURVE, "#E69F00", "#CC79A7", "#56B4E9", INK, GREY, "#8C6D1F", "#A9B1B8")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<")
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "<", ">")  # one more than colours: 72 models differ
 
 
 def model_style(index: int) -> dict:
-    """Colour and marker of the model with this place in a mapping; the first eight differ."""
+    """Colour and marker of the model with this place in a mapping."""
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
 
 
