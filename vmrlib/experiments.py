@@ -104,6 +104,9 @@ EXPERIMENTS = {
             "C alone": encoder("CCC"),
             "C with FFN (single stream)": encoder("CC", ffn=True),
             "BBC, symmetric": encoder("BBC"),
+            # the preset's initial weights were chosen for MSAT's layers
+            "AAC, weights half as wide": encoder("AAC", initial_std=0.03),
+            "AAC, weights twice as wide": encoder("AAC", initial_std=0.12),
         },
         RATES,
     ),
