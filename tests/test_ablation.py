@@ -147,6 +147,17 @@ def test_a_killed_experiment_goes_on_with_the_run_it_was_in(tiny, tmp_path):
     assert tiny == [("mean", 2e-3, 1)]
 
 
+def test_a_file_names_the_code_of_all_its_runs(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    ablate.ablate("tiny", path)
+    monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"code": "later"})
+    assert ablate.ablate("tiny", path)["code"] == "before"  # nothing was run
+    cut = json.loads(path.read_text())
+    del cut["arms"]["mean"]["runs"]["1"]
+    path.write_text(json.dumps(cut))
+    assert ablate.ablate("tiny", path)["code"] == "before, later"
+
+
 def test_results_of_another_configuration_are_not_mixed(tiny, tmp_path, monkeypatch):
     path = tmp_path / "r.json"
     ablate.ablate("tiny", path)

@@ -229,6 +229,8 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
         widened = search.keys() != {str(rate) for rate in experiment.learning_rates}
 
         def trained(rate: float, seed: int, arm=arm) -> tuple[Material, nn.Module, dict]:
+            codes = results["code"].split(", ")  # of all runs in the file
+            results["code"] = ", ".join(dict.fromkeys([*codes, head["code"]]))
             of_run = material.variant(configure(experiment, arm, rate, seed, steps))
             return of_run, *train_arm(of_run, arm)
 
@@ -270,7 +272,6 @@ def resumed(out: Path, head: Mapping) -> dict:
         results["configuration"]["training"]["learning_rate"] = head["configuration"]["training"][
             "learning_rate"
         ]
-        results["code"] = ", ".join(dict.fromkeys([results["code"], head["code"]]))
     for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
         if results.get(key) != head[key]:
             raise ValueError(f"{out}: made with another {key}; choose another file")
