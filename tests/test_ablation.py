@@ -200,7 +200,9 @@ def test_runs_stay_where_a_wider_search_chooses_as_before(tiny, tmp_path, monkey
     wider = replace(ablate.EXPERIMENTS["tiny"], learning_rates=rates)
     monkeypatch.setitem(ablate.EXPERIMENTS, "tiny", wider)
     monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"learning_rates": list(rates)})
-    assert ablate.ablate("tiny", path)["arms"]["mean"]["runs"] == before
+    ablate.ablate("tiny", path)
+    mean = json.loads(path.read_text())["arms"]["mean"]
+    assert mean["runs"] == before and list(mean["search"]) == [str(rate) for rate in rates]
     assert tiny == [(None, 5e-4, 0), ("mean", 5e-4, 0)]
 
 

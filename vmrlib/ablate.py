@@ -248,6 +248,7 @@ def ablate(name: str, out: Path, steps: int | None = None, command: str = "") ->
             runs.clear()
         record["search"] = search = {str(rate): search[str(rate)] for rate in experiment.learning_rates}
         record["learning_rate"] = best
+        write_results(out, results)
         for seed in experiment.seeds:
             if str(seed) not in runs:
                 reuse = kept and kept[0] == best and seed == experiment.seeds[0]
