@@ -145,12 +145,22 @@ EXPERIMENTS = {
             "padding masked": loss(mask_padding=True),
             "means of points and words": loss(pool="mean"),
             "positives by sentence": loss(positives="sentence"),
-            "MSAT: none": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
-            "MSAT: in-batch InfoNCE, padding masked": Arm(
-                {"model.preset": "stage", "model.contrast": contrast(**IN_BATCH, mask_padding=True)}
-            ),
         },
         RATES,
+    ),
+    # The main experiment again, with the plainest form of the loss.
+    "main_infonce": Experiment(
+        "stage.yaml",
+        {
+            "MSAT": Arm(MAIN["MSAT"].changes, same_as=("main_open", "MSAT")),
+            ACB: Arm(MAIN[ACB].changes, same_as=("main_open", ACB)),
+            "+ InfoNCE": Arm(
+                {"model.preset": "stage", "model.contrast": contrast(**IN_BATCH, mask_padding=True)}
+            ),
+            "+ ACB + InfoNCE": loss(**IN_BATCH, mask_padding=True),
+        },
+        RATES,
+        (0, 1, 2, 3, 4),
     ),
     # Does a gain belong to the architecture or to the features?
     "features": Experiment(
