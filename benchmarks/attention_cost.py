@@ -36,16 +36,14 @@ SMALL = {"clips": 4, "dim_video": 1, "dim_words": 1, "vocabulary": 2, "dim_head"
 SMALL |= {"candidates": ((1, 1),), "heads": 16, "dropout": 0.0}
 
 ENCODERS = {
-    "MSAT, 6 two-stream layers": MSATConfig.tacos(**SMALL),
-    "ACB": ACBConfig.tacos(**SMALL, contrast=None),
-    "ACB with FFN": ACBConfig.tacos(**SMALL, contrast=None, ffn=True),
-    "connected only": ACBConfig.tacos(**SMALL, contrast=None, group="CCC"),
-    "connected only with FFN (single-stream transformer)": ACBConfig.tacos(
-        **SMALL, contrast=None, group="CCC", ffn=True
-    ),
-    "both ways": ACBConfig.tacos(**SMALL, contrast=None, group="BBC"),
-    "S = 1": ACBConfig.tacos(**SMALL, contrast=None, group="AC"),
-    "S = 3": ACBConfig.tacos(**SMALL, contrast=None, group="AAAC"),
+    "MSAT": MSATConfig.tacos(**SMALL),
+    "AAC": ACBConfig.tacos(**SMALL, contrast=None),
+    "AAC with FFN": ACBConfig.tacos(**SMALL, contrast=None, ffn=True),
+    "C alone": ACBConfig.tacos(**SMALL, contrast=None, group="CCC"),
+    "C with FFN": ACBConfig.tacos(**SMALL, contrast=None, group="CCC", ffn=True),  # single-stream transformer
+    "BBC": ACBConfig.tacos(**SMALL, contrast=None, group="BBC"),
+    "AC": ACBConfig.tacos(**SMALL, contrast=None, group="AC"),
+    "AAAC": ACBConfig.tacos(**SMALL, contrast=None, group="AAAC"),
 }
 HOW = {
     "flops": "forward and backward, counted by FlopCounterMode on the path that shows its attention",
