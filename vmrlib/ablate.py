@@ -105,7 +105,8 @@ def train_arm(material: Material, arm: Arm) -> tuple[nn.Module, dict]:
     if model.contrast:
         curve = [line["losses"]["contrast"] for line in result.log if "contrast" in line.get("losses", {})]
         every = [round(value, 3) for value in curve[::CURVE]]
-        record["contrast"] = {"loss": every} | alignment(model, val_set)
+        temperature = round(model.contrast.temperature.item(), 4)
+        record["contrast"] = {"loss": every, "temperature": temperature} | alignment(model, val_set)
     return model, record
 
 
