@@ -123,7 +123,8 @@ def test_the_oracle_sees_where_everybody_is_and_how_it_changes():
             seen = at[0][:, index, 4] == 1
             assert np.array_equal(rows[:, slot, 0], seen)
             assert np.allclose(rows[seen, slot, 1:4], at[0][seen, index, :3])
-            assert np.allclose(rows[seen, slot, 4:], (at[0.5] - at[-0.5])[seen, index, :4], atol=1e-6)
+            change = (at[0.5] - at[-0.5])[seen, index, :4]
+            assert np.allclose(rows[seen, slot, 4:] * (0.05, 0.05, 0.05, 0.5), change, atol=1e-6)
             assert not rows[~seen, slot].any()
         assert not np.delete(rows, slots, axis=1).any()
 

@@ -69,17 +69,22 @@ def video_features(script: Script, extractor: Extractor) -> Float[Tensor, "T D"]
     return torch.cat([extractor(part).cpu() for part in clips.split(64)])
 
 
+# What a change of x, y, scale and angle is divided by, so that a motion is as large a number as a place.
+USUAL_CHANGE = (0.05, 0.05, 0.05, 0.5)
+
+
 def oracle_features(script: Script, seconds_per_clip: float = 1.0) -> Float[Tensor, "T 128"]:
     """What a perfect eye would see: eight numbers for each of the 16 possible actors.
 
-    In the middle of the clip: visible, x, y, scale, and over the clip the change of x, y, scale, angle.
+    In the middle of the clip: visible, x, y, scale, and over the clip the change of x, y, scale, angle, each
+    in units of USUAL_CHANGE.
     """
     centres, edges = clip_times(script.duration, seconds_per_clip)[0], seconds_per_clip / 2
     here, before, after = (script.states_at(centres + shift) for shift in (0, -edges, edges))  # (T, A, 6)
     rows = np.zeros((len(centres), len(COLOURS) * len(SHAPES), 8), dtype=np.float32)
     for index, actor in enumerate(script.actors):
         slot = COLOURS.index(actor.colour) * len(SHAPES) + SHAPES.index(actor.shape)
-        change = (after - before)[:, index, :4]
+        change = (after - before)[:, index, :4] / USUAL_CHANGE
         now = here[:, index][:, [4, 0, 1, 2]]
         rows[:, slot] = np.concatenate([now, change], axis=1) * here[:, index, 4:5]
     return torch.from_numpy(rows.reshape(len(centres), -1))
