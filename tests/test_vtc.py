@@ -365,6 +365,20 @@ def test_beside_msat_the_loss_changes_nothing_but_its_own_layers():
     assert model.contrast.queue_ids[:3].tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_what_is_pooled_has_seen_the_other_side_only_after_the_encoder(place):
+    torch.manual_seed(0)
+    model = ACB(replace(BOTH, contrast=replace(IN_BATCH, place=place), dropout=0.0)).train()
+    batch = make_batch()
+    batch["hidden_words"] = torch.zeros_like(batch["hidden_words"])  # those are hidden in training only
+    other = batch | {"video": torch.randn_like(batch["video"])}
+    sentences, moments = model.compared(batch)
+    assert torch.allclose(sentences, model.compared(other)[0]) == (place == "before")
+    torch.testing.assert_close(
+        model(batch)["contrast_words_logits"], sentences @ moments.T / model.contrast.temperature
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -378,6 +392,11 @@ def test_beside_msat_the_loss_changes_nothing_but_its_own_layers():
         ({"alpha": 1.5}, "contrast.alpha: expected a number in 0..1, found 1.5"),
         ({"temperature": 0.0}, "contrast.temperature: expected a number above 0, found 0.0"),
         ({"momentum": None}, "contrast.momentum: without slow encoders queue_size and alpha must be 0"),
+        ({"place": "within"}, "contrast.place: expected before or after, found 'within'"),
+        (
+            {"place": "after"},
+            "contrast.place: after the encoder only with momentum None",
+        ),
         ({"momentum": 1.1}, "contrast.momentum: expected a number in 0..1, found 1.1"),
     ],
 )

@@ -4,9 +4,9 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from vmrlib.models.vtc import VTCConfig
+from vmrlib.models.vtc import STAGE
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Experiment:
 
 
 def contrast(**changes) -> dict:
-    """The contrastive loss of the preset for Stage, with changes, as a configuration says it."""
-    return asdict(VTCConfig.stage(**changes))
+    """The contrastive loss of the preset for Stage, with changes: what is not as released."""
+    return STAGE | changes
 
 
 RATES = (6.25e-4, 1.25e-3, 2.5e-3, 5e-3)
@@ -130,6 +130,9 @@ EXPERIMENTS = {
             "positives by segment": loss(positives="segment"),
             "short queue, faster copies, padding masked": loss(
                 queue_size=128, momentum=0.99, mask_padding=True
+            ),
+            "in-batch InfoNCE, padding masked, after the encoder": loss(
+                **IN_BATCH, mask_padding=True, place="after"
             ),
         },
         RATES,

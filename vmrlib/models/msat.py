@@ -293,11 +293,13 @@ class MSAT(nn.Module):
         words, video = embedded = self.embed(batch["video"], batch["words"], batch.get("hidden_words"))
         if self.contrast:
             words, video = self.contrast.encode(words, video)
+        before = words, video
+        words, video, weights = self.encode(words, video, batch["word_mask"], attention)
         outputs = {}
         if self.contrast and self.training and learning:
+            pooled = before if self.config.contrast.place == "before" else (words, video)
             ids = batch[self.config.contrast.positives]
-            outputs |= self.contrast(embedded, (words, video), batch["word_mask"], batch["moments_cell"], ids)
-        words, video, weights = self.encode(words, video, batch["word_mask"], attention)
+            outputs |= self.contrast(embedded, pooled, batch["word_mask"], batch["moments_cell"], ids)
         features, stage_logits = self.stage_head(video)
         table = self.moment_head.table(features)
         moments = self.moment_head(table, self.candidates)
@@ -347,6 +349,8 @@ class MSAT(nn.Module):
     def compared(self, batch: Mapping) -> tuple[Float[Tensor, "B e"], Float[Tensor, "B e"]]:
         """What the contrastive loss compares, of norm 1: sentences, and their true moments."""
         words, video = self.contrast.encode(*self.embed(batch["video"], batch["words"]))
+        if self.config.contrast.place == "after":
+            words, video, _ = self.encode(words, video, batch["word_mask"])
         return self.contrast.encoders.compared(
             words,
             video,

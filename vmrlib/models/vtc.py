@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from vmrlib.models.msat_losses import samples
 
 MOST_PARTS = 1024  # that a batch may come in; a loop that forgets `after_step` soon has more
+STAGE = {"weight": 0.5, "queue_size": 4096, "sync_momentum": True}  # what is not as released there
 EMPTY = -100  # the annotation of a place in the queue that nothing was put into yet
 
 
@@ -44,6 +45,8 @@ class VTCConfig:
     mask_padding: leave padding out of the vector of a sentence. Where it counts, the loss depends on how a
     batch is divided into parts or among processes, since each part is padded by itself.
     pool: sum or mean, of points and of words.
+    place: what is pooled comes from before the encoder, as released, or from `after` it, where a sentence has
+    seen its video already. After it only without slow encoders, for these have no copy of the encoder.
     sync_momentum: the slow encoders start as copies of the others. The released code means to do so, but
     then initialises all weights anew, each by itself.
     positives: a key is right if it comes from the same query and moment (`annotation`), if it has the same
@@ -62,12 +65,15 @@ class VTCConfig:
     clamp: tuple[float, float] | None = None
     mask_padding: bool = False
     pool: str = "sum"
+    place: str = "before"
     sync_momentum: bool = False
     positives: str = "annotation"
 
     def __post_init__(self):
         if self.pool not in ("sum", "mean"):
             raise ValueError(f"contrast.pool: expected sum or mean, found {self.pool!r}")
+        if self.place not in ("before", "after"):
+            raise ValueError(f"contrast.place: expected before or after, found {self.place!r}")
         if self.positives not in ("annotation", "segment", "sentence"):
             raise ValueError(
                 f"contrast.positives: expected annotation, segment or sentence, found {self.positives!r}"
@@ -86,13 +92,15 @@ class VTCConfig:
             raise ValueError(f"contrast.temperature: expected a number above 0, found {self.temperature}")
         if self.momentum is None and (self.queue_size or self.alpha):
             raise ValueError("contrast.momentum: without slow encoders queue_size and alpha must be 0")
+        if self.momentum is not None and self.place == "after":
+            raise ValueError("contrast.place: after the encoder only with momentum None")
         if self.momentum is not None and not 0 <= self.momentum <= 1:
             raise ValueError(f"contrast.momentum: expected a number in 0..1, found {self.momentum}")
 
     @classmethod
     def stage(cls, **changes) -> "VTCConfig":
         """For Stage: a queue as long as its training set, and slow encoders that start as copies."""
-        return cls(**({"weight": 0.5, "queue_size": 4096, "sync_momentum": True} | changes))
+        return cls(**(STAGE | changes))
 
 
 class Encoders(nn.Module):
@@ -162,7 +170,7 @@ class VTC(nn.Module):
         """Logits and targets of both directions, (S, K), over the keys of batch and queue.
 
         S samples have a moment, the others (NaN) take no part. `embedded` and `encoded` are words and points
-        before and after `encode`; `ids` say which keys are right: those with the same id.
+        before `encode`, and those to be pooled; `ids` say which keys are right: those with the same id.
         """
         present = ~moments_cell.isnan().any(dim=1)
         moments_cell, ids = moments_cell[present], ids[present]
