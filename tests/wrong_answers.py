@@ -334,6 +334,218 @@ return kept
 """,
         },
     },
+    "03_asymmetric_coattention": {
+        "attention_share": {
+            "constant": "return torch.tensor([0.375])",
+            "vmrlib": """
+import vmrlib.models.attention
+return vmrlib.models.attention.attention_share(weights, asking, keys)
+""",
+            "padding counts": "return weights[:, :, keys].sum(dim=2).mean(dim=1)",
+            "mean over the keys": """
+rows = weights[:, asking]
+if rows.shape[1] == 0 or not keys.any():
+    return torch.zeros(len(weights))
+return rows[:, :, keys].mean(dim=2).mean(dim=1)
+""",
+            "one number for all heads": """
+rows = weights[:, asking]
+return rows[:, :, keys].sum(dim=2).mean()[None]
+""",
+            "NaN where nobody asks": "return weights[:, asking][:, :, keys].sum(dim=2).mean(dim=1)",
+            "divided by all tokens": """
+rows = weights[:, asking][:, :, keys].sum(dim=2)
+return rows.sum(dim=1) / weights.shape[1]
+""",
+        },
+        "ask_video": {
+            "constant": "return torch.tensor([[1.0, -1.0, 1.0, -1.0]])",
+            "vmrlib": """
+from vmrlib.models.acb import ACBConfig, Attention
+block = Attention(ACBConfig.stage(dim=4, heads=1, contrast=None))
+torch.nn.init.zeros_(block.projections.bias), torch.nn.init.zeros_(block.dense.bias)
+block.projections.weight.data = torch.cat([part.T for part in weights[:3]])
+block.dense.weight.data = weights[3].T.contiguous()
+return block(words[None], points[None])[0][0]
+""",
+            "no residual": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+mixed = fits.softmax(dim=1) @ (points @ to_value)
+return torch.nn.functional.layer_norm(mixed @ out, (words.shape[1],))
+""",
+            "no norm": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+return fits.softmax(dim=1) @ (points @ to_value) @ out + words
+""",
+            "norm before the residual": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+mixed = fits.softmax(dim=1) @ (points @ to_value)
+return torch.nn.functional.layer_norm(mixed @ out, (words.shape[1],)) + words
+""",
+            "not divided": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T
+mixed = fits.softmax(dim=1) @ (points @ to_value)
+return torch.nn.functional.layer_norm(mixed @ out + words, (words.shape[1],))
+""",
+            "output matrix left out": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+mixed = fits.softmax(dim=1) @ (points @ to_value)
+return torch.nn.functional.layer_norm(mixed + words, (words.shape[1],))
+""",
+            "keys as values": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+mixed = fits.softmax(dim=1) @ (points @ to_key)
+return torch.nn.functional.layer_norm(mixed @ out + words, (words.shape[1],))
+""",
+            "softmax over the words": """
+to_query, to_key, to_value, out = weights
+fits = (words @ to_query) @ (points @ to_key).T / words.shape[1] ** 0.5
+mixed = fits.softmax(dim=0) @ (points @ to_value)
+return torch.nn.functional.layer_norm(mixed @ out + words, (words.shape[1],))
+""",
+        },
+        "connect": {
+            "constant": "return torch.tensor([[5.0], [7.0]]), torch.tensor([[9.0], [11.0]])",
+            "vmrlib": """
+import vmrlib.models.acb
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([torch.ones(len(video), dtype=torch.bool), word_mask])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = fits.masked_fill(~seen, vmrlib.models.attention.PADDED).softmax(dim=1) @ (both @ to_value) + both
+return both[: len(video)], both[len(video) :]
+""",
+            "no mask": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = fits.softmax(dim=1) @ (both @ to_value) + both
+return both[: len(video)], both[len(video) :]
+""",
+            "mask after the softmax": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([torch.ones(len(video), dtype=torch.bool), word_mask])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = (fits.softmax(dim=1) * seen) @ (both @ to_value) + both
+return both[: len(video)], both[len(video) :]
+""",
+            "mask of the first places": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([word_mask, torch.ones(len(video), dtype=torch.bool)])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = fits.masked_fill(~seen, -1e6).softmax(dim=1) @ (both @ to_value) + both
+return both[: len(video)], both[len(video) :]
+""",
+            "no residual": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([torch.ones(len(video), dtype=torch.bool), word_mask])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = fits.masked_fill(~seen, -1e6).softmax(dim=1) @ (both @ to_value)
+return both[: len(video)], both[len(video) :]
+""",
+            "words and video swapped": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([torch.ones(len(video), dtype=torch.bool), word_mask])
+fits = (both @ to_query) @ (both @ to_key).T / both.shape[1] ** 0.5
+both = fits.masked_fill(~seen, -1e6).softmax(dim=1) @ (both @ to_value) + both
+return both[len(video) :], both[: len(video)]
+""",
+            "not divided": """
+to_query, to_key, to_value = weights
+both = torch.cat([video, words])
+seen = torch.cat([torch.ones(len(video), dtype=torch.bool), word_mask])
+fits = (both @ to_query) @ (both @ to_key).T
+both = fits.masked_fill(~seen, -1e6).softmax(dim=1) @ (both @ to_value) + both
+return both[: len(video)], both[len(video) :]
+""",
+            "each asks the other only": """
+to_query, to_key, to_value = weights
+def ask(x, y, seen):
+    fits = (x @ to_query) @ (y @ to_key).T / x.shape[1] ** 0.5
+    return fits.masked_fill(~seen, -1e6).softmax(dim=1) @ (y @ to_value) + x
+everything = torch.ones(len(video), dtype=torch.bool)
+return ask(video, words, word_mask), ask(words, video, everything)
+""",
+        },
+        "count_encoder": {
+            "constant": "return 10",
+            "vmrlib": """
+from vmrlib.models.acb import ACBConfig, BLOCKS
+config = ACBConfig.stage(dim=d, dim_ffn=d, heads=1, ffn=ffn, contrast=None)
+return sum(p.numel() for letter in blocks for p in BLOCKS[letter](config).parameters())
+""",
+            "no biases": """
+attention, step = 4 * d * d + 2 * d, 2 * d * d + 2 * d
+return sum({"A": 2, "C": 1}[letter] * attention + ffn * step for letter in blocks)
+""",
+            "no norms": """
+attention, step = 4 * (d * d + d), 2 * (d * d + d)
+return sum({"A": 2, "C": 1}[letter] * attention + ffn * step for letter in blocks)
+""",
+            "one attention in every block": """
+attention, step = 4 * (d * d + d) + 2 * d, 2 * (d * d + d) + 2 * d
+return len(blocks) * (attention + ffn * step)
+""",
+            "a feed-forward step after each attention": """
+attention, step = 4 * (d * d + d) + 2 * d, 2 * (d * d + d) + 2 * d
+return sum({"A": 2, "C": 1}[letter] * (attention + ffn * step) for letter in blocks)
+""",
+            "C counted for both sides": """
+attention, step = 4 * (d * d + d) + 2 * d, 2 * (d * d + d) + 2 * d
+return sum(2 * attention + ffn * step for letter in blocks)
+""",
+        },
+        "block_flops": {
+            "constant": "return 24",
+            "vmrlib": """
+import vmrlib.models.acb
+return vmrlib.models.acb.block_flops(letter, points, words, d)
+""",
+            "multiplications only": """
+def attention(asking, asked):
+    return 2 * asking * d * d + 2 * asked * d * d + 2 * asking * asked * d
+if letter == "A":
+    return attention(words, words) + attention(words, points)
+return attention(points + words, points + words)
+""",
+            "A asks only the video": """
+def attention(asking, asked):
+    return 2 * (2 * asking * d * d + 2 * asked * d * d + 2 * asking * asked * d)
+return attention(words, points) if letter == "A" else attention(points + words, points + words)
+""",
+            "keys and values of who asks": """
+def attention(asking, asked):
+    return 2 * (4 * asking * d * d + 2 * asking * asked * d)
+if letter == "A":
+    return attention(words, words) + attention(words, points)
+return attention(points + words, points + words)
+""",
+            "no mixing": """
+def attention(asking, asked):
+    return 2 * (2 * asking * d * d + 2 * asked * d * d + asking * asked * d)
+if letter == "A":
+    return attention(words, words) + attention(words, points)
+return attention(points + words, points + words)
+""",
+            "C of each side alone": """
+def attention(asking, asked):
+    return 2 * (2 * asking * d * d + 2 * asked * d * d + 2 * asking * asked * d)
+if letter == "A":
+    return attention(words, words) + attention(words, points)
+return attention(points, points) + attention(words, words)
+""",
+        },
+    },
     "A1_real_data": {
         "parse_line": {
             "constant": 'return "AB1CD", 2.0, 9.1, "a person opens a door."',
@@ -553,6 +765,190 @@ for draw in draws:
 return torch.stack(rows)
 """,
             "the mean of everything": "return hits.mean().expand(len(draws))",
+        },
+    },
+    "04_video_text_contrastive": {
+        "info_nce": {
+            "constant": "return torch.tensor(0.313262)",
+            "vmrlib": """
+from vmrlib.models.vtc import contrast_loss
+logits = F.normalize(sentences, dim=1) @ F.normalize(moments, dim=1).T / temperature
+sides = {"video": logits.T, "words": logits}
+targets = {f"contrast_{side}_targets": torch.eye(len(logits)) for side in sides}
+return contrast_loss({f"contrast_{side}_logits": value for side, value in sides.items()} | targets)
+""",
+            "one direction": """
+logits = F.normalize(sentences, dim=1) @ F.normalize(moments, dim=1).T / temperature
+return F.cross_entropy(logits, torch.arange(len(logits)))
+""",
+            "not normalised": """
+logits = sentences @ moments.T / temperature
+own = torch.arange(len(logits))
+return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+""",
+            "times the temperature": """
+logits = F.normalize(sentences, dim=1) @ F.normalize(moments, dim=1).T * temperature
+own = torch.arange(len(logits))
+return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+""",
+            "summed directions": """
+logits = F.normalize(sentences, dim=1) @ F.normalize(moments, dim=1).T / temperature
+own = torch.arange(len(logits))
+return F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
+""",
+            "without the right pair below the line": """
+logits = F.normalize(sentences, dim=1) @ F.normalize(moments, dim=1).T / temperature
+others = logits.masked_fill(torch.eye(len(logits)).bool(), -1e6)
+return (2 * -logits.diagonal() + others.logsumexp(dim=1) + others.logsumexp(dim=0)).mean() / 2
+""",
+        },
+        "pool_moments": {
+            "constant": "return torch.tensor([[6.0]])",
+            "vmrlib": """
+from vmrlib.models.vtc import VTC, VTCConfig
+weights = VTC(1, VTCConfig(1.0, queue_size=0)).point_weights(moments_cell, points.shape[1])
+return (weights[:, None] @ points)[:, 0]
+""",
+            "rounded down": """
+t = torch.arange(points.shape[1])
+first, last = moments_cell.floor().unbind(dim=1)
+inside = (t >= first[:, None]) & (t < last[:, None])
+return (inside[:, :, None] * points).sum(dim=1)
+""",
+            "the end belongs to it": """
+t = torch.arange(points.shape[1])
+first, last = moments_cell.ceil().unbind(dim=1)
+inside = (t >= first[:, None]) & (t <= last[:, None])
+return (inside[:, :, None] * points).sum(dim=1)
+""",
+            "mean": """
+t = torch.arange(points.shape[1])
+first, last = moments_cell.ceil().unbind(dim=1)
+inside = (t >= first[:, None]) & (t < last[:, None])
+return (inside[:, :, None] * points).sum(dim=1) / inside.sum(dim=1, keepdim=True).clamp(min=1)
+""",
+            "at least one point": """
+t = torch.arange(points.shape[1])
+first, last = moments_cell.ceil().unbind(dim=1)
+last = torch.maximum(last, first + 1)
+inside = (t >= first[:, None]) & (t < last[:, None])
+return (inside[:, :, None] * points).sum(dim=1)
+""",
+            "the slice of the first sample": """
+first, last = moments_cell[0].ceil().long().tolist()
+return points[:, first:last].sum(dim=1)
+""",
+        },
+        "enqueue": {
+            "constant": "return torch.tensor([[1.0], [2.0], [0.0], [0.0]]), 2",
+            "vmrlib": """
+from vmrlib.models.vtc import VTC, VTCConfig
+ring = VTC(1, VTCConfig(weight=1.0, queue_size=len(queue)))
+ring.queue_words, ring.place = queue.clone(), torch.tensor(place)
+ring.waiting = [(keys, keys, torch.zeros(len(keys), dtype=torch.long))]
+ring.enqueue()
+return ring.queue_words, int(ring.place)
+""",
+            "the pointer stays": """
+size = len(queue)
+kept, queue = keys[-size:], queue.clone()
+queue[(place + torch.arange(len(kept))) % size] = kept
+return queue, place
+""",
+            "the pointer runs on": """
+size = len(queue)
+kept, queue = keys[-size:], queue.clone()
+queue[(place + torch.arange(len(kept))) % size] = kept
+return queue, place + len(kept)
+""",
+            "the oldest fall out in front": """
+size = len(queue)
+return torch.cat([queue, keys])[-size:], (place + len(keys[-size:])) % size
+""",
+            "the first keys stay": """
+size = len(queue)
+kept, queue = keys[:size], queue.clone()
+queue[(place + torch.arange(len(kept))) % size] = kept
+return queue, (place + len(kept)) % size
+""",
+            "written into the given queue": """
+size = len(queue)
+kept = keys[-size:]
+queue[(place + torch.arange(len(kept))) % size] = kept
+return queue, (place + len(kept)) % size
+""",
+            "does not wrap": """
+queue = queue.clone()
+room = keys[: len(queue) - place]
+queue[place : place + len(room)] = room
+return queue, (place + len(keys)) % len(queue)
+""",
+        },
+        "lagging": {
+            "constant": "return torch.tensor([0.0, 0.5, 0.75, 0.875])",
+            "vmrlib": """
+import vmrlib.models.vtc
+slow = [fast[0]]
+for weights in fast[1:]:
+    slow.append(torch.lerp(slow[-1], weights, 1 - momentum))
+return torch.stack(slow)
+""",
+            "momentum of the new": """
+slow = [fast[0]]
+for weights in fast[1:]:
+    slow.append((1 - momentum) * slow[-1] + momentum * weights)
+return torch.stack(slow)
+""",
+            "starts at zero": """
+slow = [torch.zeros_like(fast[0])]
+for weights in fast:
+    slow.append(momentum * slow[-1] + (1 - momentum) * weights)
+return torch.stack(slow[1:])
+""",
+            "of the step before": """
+slow = [fast[0]]
+for weights in fast[:-1]:
+    slow.append(momentum * slow[-1] + (1 - momentum) * weights)
+return torch.stack(slow)
+""",
+            "mean of all so far": """
+return torch.stack([fast[: k + 1].mean(dim=0) for k in range(len(fast))])
+""",
+            "of the last two": """
+slow = [fast[0]]
+for before, weights in zip(fast[:-1], fast[1:]):
+    slow.append(momentum * before + (1 - momentum) * weights)
+return torch.stack(slow)
+""",
+        },
+        "soft_targets": {
+            "constant": "return torch.tensor([[0.75, 0.25]])",
+            "vmrlib": """
+import vmrlib.models.vtc
+right = (ids[:, None] == key_ids).float()
+return alpha * opinion.softmax(dim=1) + (1 - alpha) * right / right.sum(dim=1, keepdim=True)
+""",
+            "copies do not share": """
+right = (ids[:, None] == key_ids).float()
+return alpha * opinion.softmax(dim=1) + (1 - alpha) * right
+""",
+            "alpha of the labels": """
+right = (ids[:, None] == key_ids).float()
+hard = right / right.sum(dim=1, keepdim=True)
+return (1 - alpha) * opinion.softmax(dim=1) + alpha * hard
+""",
+            "the opinion is no softmax": """
+right = (ids[:, None] == key_ids).float()
+return alpha * opinion + (1 - alpha) * right / right.sum(dim=1, keepdim=True)
+""",
+            "softmax over the samples": """
+right = (ids[:, None] == key_ids).float()
+return alpha * opinion.softmax(dim=0) + (1 - alpha) * right / right.sum(dim=1, keepdim=True)
+""",
+            "the diagonal is right": """
+hard = torch.eye(len(ids), len(key_ids))
+return alpha * opinion.softmax(dim=1) + (1 - alpha) * hard
+""",
         },
     },
 }
