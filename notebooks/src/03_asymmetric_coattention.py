@@ -687,11 +687,11 @@ assert sums["open", "+ ACB less MSAT", "test-iid"].high < 0 and not any(gap.low 
 assert not any(gap.shown for (_, name, _), gap in sums.items() if name in ("+ VTC less MSAT", "interaction"))
 
 # %% [markdown]
-# So block A alone gains nowhere and **loses** on test-iid of the open profile; an effect of VTC is not shown on any split, nor is an interaction: fifteen intervals, and all cover 0. *Each alone little, both together most* is not what Stage says. That does not refute the paper, whose networks are eight times as wide, on other videos and features. Why does A lose here? The next experiment takes differences away, one at a time; notebook 4 finds a form of the loss with which A loses nothing.
+# So block A alone gains nowhere and **loses** on test-iid of the open profile; an effect of VTC is not shown on any split, nor is an interaction: fifteen intervals, and all cover 0. *Each alone little, both together most* is not what Stage says. That does not refute the paper, whose networks are eight times as wide, on other videos and features. Why does A lose here? The next experiment takes differences away, one at a time; notebook 4 has a loss with which no disadvantage of A shows.
 #
 # ### Which attention, and how much of it?
 #
-# `results/attention.json`: the same experiment with other encoders, three seeds. *AAC once* has one group for the two layers of MSAT, as published. *AC* and *AAAC* have one or three A for each C; *C alone* has six C, and *C with FFN* four with feed-forward steps, which is an ordinary transformer over one stream. In *BBC* the video asks as much as the words do: B is A, and the video asks itself, then the words, with weights of its own. *AC*, *C alone* and *C with FFN* have 24 matrices each, so they compare at one price; *AAC* has 40, *AAAC* 56, *BBC* 72, MSAT 36. Two more arms draw *AAC*'s initial weights half or twice as wide, since the preset's were chosen for MSAT.
+# `results/attention.json`: the same experiment with other encoders, three seeds. *AAC once* has one group for the two layers of MSAT, as published. *AC* and *AAAC* have one or three A for each C; *C alone* has six C, and *C with FFN* four with feed-forward steps, which is an ordinary transformer over one stream. In *BBC* the video asks as much as the words do: B is A, and the video asks itself, then the words, with weights of its own. *AC*, *C alone* and *C with FFN* have 24 matrices each, so they compare at one size; *AAC* has 40, *AAAC* 56, *BBC* 72, MSAT 36. Two more arms draw *AAC*'s initial weights half or twice as wide, since the preset's were chosen for MSAT.
 
 # %%
 variants = read_results(folder / "results" / "attention.json")
@@ -714,9 +714,9 @@ print("\n".join(f"{arm:30} {verdicts(gap)}" for arm, gap in gaps.items()))
 assert {arm for arm, gap in gaps.items() if gap["test-iid"].low > 0} == {"MSAT", "C alone", "C with FFN (single stream)", "BBC, symmetric"}
 
 # %% [markdown]
-# A clear answer. Three arms lead *AAC*: *C alone*, *C with FFN*, *BBC*. In all three the video asks the words in every block, as in MSAT; what they have is not size, for two of them have fewer parameters than *AAC*. And nothing that leaves the asymmetry in place is shown to help on test-iid: half the depth (*AAC once*), fewer or more A (*AC*, *AAAC*), feed-forward steps, other initial weights. So on Stage it is the **asymmetry itself** that costs: moments are read from the points, and in *AAC* the points hear the query twice, in *C alone* six times.
+# A clear answer. Three arms lead *AAC*: *C alone*, *C with FFN*, *BBC*. In all three the video asks the words in every block, as in MSAT; what they have is not size, for two of them have fewer parameters than *AAC*. And nothing that leaves the asymmetry in place is shown to help on test-iid: half the depth (*AAC once*), fewer or more A (*AC*, *AAAC*), feed-forward steps, other initial weights. So on Stage it is most likely the **asymmetry itself** that costs: moments are read from the points, and in *AAC* the points hear the query twice, in *C alone* six times.
 #
-# Mind the price, too. *AAC once* is the cheapest arm, at two thirds of MSAT's parameters. *C alone* costs more FLOPs than *AC* with the same matrices, as $T + L$ tokens ask there in every block, and at 2,049 points it would cost over twice as much as *AAC*. An arm whose difference is hollow is not told apart from *AAC* by three seeds; the CPU seconds are of whole trainings on a busy machine.
+# Mind the price, too. *AAC once* is the cheapest arm, at 72 % of MSAT's parameters. *C alone* costs more FLOPs than *AC* with the same matrices, as $T + L$ tokens ask there in every block, and at 2,049 points it would cost over twice as much as *AAC*. An arm whose difference is hollow is not told apart from *AAC* by three seeds; the CPU seconds are of whole trainings on a busy machine.
 #
 # ### Longer videos, harder queries
 #
@@ -765,7 +765,7 @@ for name, chosen in picked.items():
     plt.show()
 
 # %% [markdown]
-# The mistakes have one reason: the right kind of motion, the wrong actor. *The yellow cone comes in*: MSAT answers 12 to 16 s, where a red star comes in. *The blue star jumps*: the arms with ACB shift towards 7 to 13 s, where a blue **block** jumps; only the shape tells the two apart. *The yellow cone goes down*, found by nobody: three arms answer 12.7 s, where a red cone comes in. So the block that was to let a verb know its actor does not remove that confusion: in the second query it falls for it.
+# Most mistakes take the wrong actor. *The yellow cone comes in*: MSAT answers 12 to 16 s, where a red star comes in. *The blue star jumps*: the arms with ACB shift towards 7 to 13 s, where a blue **block** jumps; only the shape tells the two apart. *The yellow cone goes down*, found by nobody: three arms answer 12.7 s, where a red cone comes in. So the block that was to let a verb know its actor does not remove that confusion: in the second query it falls for it.
 #
 # Are queries that all arms find easier for the models that *you* trained, too?
 
@@ -801,7 +801,7 @@ for profile, found in main.items():
 
 # %% [markdown]
 # The paper claims to beat the state of the art on TACoS and to be comparable on ActivityNet; summaries of it report that each part alone brings little and both together the most. The released checkpoints, which by their README are not those of the paper, stand +0.17 (TACoS, IoU=0.3), -0.25 (TACoS, 0.5) and +0.26 (ActivityNet, 0.5) from MSAT's
-# published numbers. Choosing a checkpoint on test is worth more in the same logs: 2.4, 2.1 and 1.2 points. Notebook 4 measures that on Stage.
+# published numbers. In the same logs the best exceeds the mean by more: 2.4, 2.1 and 1.2 points. Notebook 4 measures that on Stage.
 #
 # ## What it cost
 
@@ -840,7 +840,7 @@ plt.show()
 # * Block A lets words ask words, then the video; the video skips it. Block C lets all ask all with one set of weights, and only there the video hears the question.
 # * The encoder has 60 matrices instead of 108, and half of the FLOPs on TACoS; the model has 32 to 38 % fewer parameters, and the quoted 30 % fits ActivityNet best.
 # * The saving comes from one group A A C that takes the place of two layers, and it grows with the video. With a group for every layer, as on Stage, nothing is saved.
-# * On Stage no gain of ACB is shown, and a loss on test-iid is. It comes from the asymmetry: encoders in which the video asks the words in every block are better by seven to eight points. With the released contrastive loss no interaction is shown; notebook 4 has one.
+# * On Stage no gain of ACB is shown, and a loss on test-iid is. It comes most likely from the asymmetry: encoders in which the video asks the words in every block are better by six to eight points. With the released contrastive loss no interaction is shown; notebook 4 has one.
 #
 # ## Questions
 #
