@@ -10,7 +10,8 @@
 
 Three things differ from `torch.optim.AdamW`: the gradient of every tensor is clipped on its own, the two
 means are not corrected for having begun at zero, and the warm-up begins with a step of rate zero. Without
-the correction the first update is (1 - b1) / sqrt(1 - b2) = 3.2 times as long as Adam's, and warm-up tames it.
+the correction the first update is (1 - b1) / sqrt(1 - b2) = 3.2 times as long as Adam's, which the
+warm-up tames.
 """
 
 import math
