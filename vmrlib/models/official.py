@@ -1,4 +1,4 @@
-"""The authors' released weights in our models: MSAT, and the asymmetric co-attention network with its loss.
+"""The authors' released weights in our models: MSAT, asymmetric co-attention with its loss, ReLoCLNet.
 
 A released checkpoint names its parameters in its own way and keeps apart what we compute in one product. So a
 model needs one table: our parameter -> the authors' names whose rows, joined in that order, it consists of.
@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.official_reloclnet import reloclnet_names
 from vmrlib.models.openai_clip import WeightsError
+from vmrlib.models.reloclnet import ReLoCLNetConfig
 from vmrlib.models.vtc import VTC
 
 Names = dict[str, tuple[str, ...]]
@@ -31,7 +33,9 @@ class Loading(NamedTuple):
     dead: tuple[str, ...]
 
 
-def from_official(name: str, state_dict: Mapping, config: MSATConfig, partial: bool = False) -> nn.Module:
+def from_official(
+    name: str, state_dict: Mapping, config: MSATConfig | ReLoCLNetConfig, partial: bool = False
+) -> nn.Module:
     """Our model of that name with the authors' weights, on the CPU and in eval mode.
 
     `state_dict` is what their checkpoint holds: parameters by name, each name perhaps with `module.` in front
@@ -47,12 +51,12 @@ def from_official(name: str, state_dict: Mapping, config: MSATConfig, partial: b
     weights = official_weights(state_dict)
     model = config.build().eval()
     names = names_of(config)
-    queues = queues_in(weights) if config.contrast else {}
+    queues = queues_in(weights) if getattr(config, "contrast", None) else {}
 
     wanted = [official for parts in names.values() for official in parts]
     missing = tuple(official for official in wanted if official not in weights)
     unused = tuple(official for official in weights if official not in {*wanted, *queues})
-    dead = tuple(official for official in unused if dead_part in official)
+    dead = tuple(official for official in unused if dead_part and dead_part in official)
     unexpected = [official for official in unused if official not in dead]
     if not partial and (missing or unexpected):
         problems = [
@@ -233,4 +237,8 @@ def shared_names(video_in: str) -> Names:
 
 
 # name: the table, and what is in the name of a parameter that the released code never uses
-OFFICIAL = {"msat": (msat_names, "visual_1x1_text"), "acb_vtc": (acb_vtc_names, "itm_head")}
+OFFICIAL = {
+    "msat": (msat_names, "visual_1x1_text"),
+    "acb_vtc": (acb_vtc_names, "itm_head"),
+    "reloclnet": (reloclnet_names, None),  # it uses all of its own
+}

@@ -1,0 +1,373 @@
+"""ReLoCLNet: finds video and moment, and learns by contrast, too (Zhang et al., SIGIR 2021).
+
+Read beside the authors' slides and their code (26hzhang/ReLoCLNet at 56cb666); sections 2 to 4 of the
+specification. A video has two streams, clips and subtitles, on one grid of T places; a sentence is read
+once and summed up twice, in one vector for each stream.
+
+    sentence   project -> positions -> two blocks -> a weighted sum of the words for each stream
+    video      project -> positions -> block -> co-attention -> block (middle) -> block (final)
+
+The score of a video is the best cosine between the sentence's vector and a clip, averaged over the streams;
+start and end are two filters run along the similarity of clips and sentence (ConvSE). The contrastive losses
+read the `middle` states, everything else the `final` ones. Parts of the encoders are in `reloclnet_blocks.py`,
+losses in `reloclnet_losses.py`, those of the slides in `reloclnet_slides.py`, answers over a corpus of videos
+in `reloclnet_search.py`.
+
+Where paper and code differ, this is the code; `ReLoCLNetConfig.slides` has what the slides say. "Standard
+transformer" blocks have no feed-forward step. Padding is not inert: rows behind the end of a video hold
+numbers, and two of them reach into the filters' window.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from vmrlib.models import reloclnet_losses as losses
+from vmrlib.models.reloclnet_blocks import MASKED, Positions, QueryEncoder, Stream
+from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast
+from vmrlib.models.reloclnet_spans import best_spans
+
+FORMS = ("released", "slides")
+# Of 87,175 training queries, if every video has five as in val, in batches of 128: the file is not public.
+TVR_STEPS_PER_EPOCH = 682
+
+
+@dataclass(frozen=True)
+class ReLoCLNetConfig:
+    """Sizes and constants of one model. Published: `tvr()`; `relonet()` is the paper's own baseline.
+
+    dim_video, dim_subtitles, dim_words: of the inputs, end points included. dim_subtitles None: video only;
+    then there is no co-attention, and a sentence has one vector (the released code needs both).
+    clips: T, to which every video is padded. longest_query: words that there are positions for.
+    seconds_per_clip: None where every video is resampled to T clips, so that they are duration / T long.
+    kernel: width of the two filters.
+    weights: of the losses of spans, of ranking videos, of ranking sentences, of frames, of videos.
+    ranking: hinge, or lse (a soft one without margin).
+    negatives: one `sampled` of the batch (released), or the mean over `all` (slides).
+    hard_after: so many steps after which negatives are drawn among the `hard_pool` best; None: never.
+    video_contrast, frame_contrast: the form of these losses, released or slides.
+    span_clips: lengths (from, to) in clips that an answer may have; `to` is excluded.
+    alpha: a video of score x weighs exp(alpha x) when moments of several videos are compared.
+    """
+
+    dim_video: int
+    dim_subtitles: int | None
+    dim_words: int
+    clips: int = 128
+    longest_query: int = 30
+    seconds_per_clip: float | None = 1.5
+    dim: int = 384
+    heads: int = 8
+    kernel: int = 5
+    dropout: float = 0.1
+    input_dropout: float = 0.1
+    initial_std: float = 0.02
+    margin: float = 0.1
+    weights: tuple[float, float, float, float, float] = (0.01, 1.0, 1.0, 0.03, 0.03)
+    ranking: str = "hinge"
+    negatives: str = "sampled"
+    hard_after: int | None = 20 * TVR_STEPS_PER_EPOCH
+    hard_pool: int = 20
+    video_contrast: str = "released"
+    frame_contrast: str = "released"
+    span_clips: tuple[int, int] = (2, 16)
+    alpha: float = 30.0
+
+    def __post_init__(self):
+        for name in ("dim_video", "dim_words", "clips", "longest_query", "dim", "heads", "hard_pool"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
+        if self.dim_subtitles is not None and self.dim_subtitles < 1:
+            raise ValueError(f"dim_subtitles: expected a number above 0, found {self.dim_subtitles}")
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a number from 0 to below 1, found {getattr(self, name)}")
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ValueError(f"kernel: expected an odd number, found {self.kernel}")
+        if not 0 < self.span_clips[0] < self.span_clips[1]:
+            raise ValueError(f"span_clips: expected two rising numbers above 0, found {self.span_clips}")
+        for name, allowed in (
+            ("ranking", losses.RANKINGS),
+            ("negatives", ("sampled", "all")),
+            ("video_contrast", FORMS),
+            ("frame_contrast", FORMS),
+        ):
+            if getattr(self, name) not in allowed:
+                found = getattr(self, name)
+                raise ValueError(f"{name}: expected one of {', '.join(allowed)}, found {found!r}")
+
+    @property
+    def streams(self) -> int:
+        """S: clips and subtitles, or clips alone."""
+        return 1 if self.dim_subtitles is None else 2
+
+    @property
+    def cells(self) -> int:
+        """Moments are counted in clips."""
+        return self.clips
+
+    @property
+    def points(self) -> int:
+        """Positions that the video has."""
+        return self.clips
+
+    @property
+    def positions(self) -> int:
+        """Positions of video and sentence together."""
+        return self.clips + self.longest_query
+
+    @property
+    def title(self) -> str:
+        """The model's name in tables."""
+        return "ReLoCLNet" if any(self.weights[3:]) else "ReLoNet"
+
+    def build(self) -> "ReLoCLNet":
+        """The model of this configuration, with fresh weights."""
+        return ReLoCLNet(self)
+
+    @classmethod
+    def tvr(cls, **changes) -> "ReLoCLNetConfig":
+        """As published for TVR, 7,765,650 parameters: ResNet-152 and I3D, RoBERTa, end points in both."""
+        values = {"dim_video": 3074, "dim_subtitles": 770, "dim_words": 768}
+        return cls(**(values | changes))
+
+    @classmethod
+    def relonet(cls, **changes) -> "ReLoCLNetConfig":
+        """ReLoNet: the same network for TVR without the two contrastive losses."""
+        return cls.tvr(**({"weights": (0.01, 1.0, 1.0, 0.0, 0.0)} | changes))
+
+    @classmethod
+    def slides(cls, **changes) -> "ReLoCLNetConfig":
+        """For TVR with the losses that the slides write down; the weights of the losses are the code's.
+
+        Half the sum of the two cross entropies, all negatives of the batch, pooled and projected vectors of
+        videos, a learnt discriminator of frames.
+        """
+        values = {"negatives": "all", "video_contrast": "slides", "frame_contrast": "slides"}
+        values |= {"weights": (0.005, 1.0, 1.0, 0.03, 0.03), "hard_after": None}
+        return cls.tvr(**(values | changes))
+
+    @classmethod
+    def stage(cls, **changes) -> "ReLoCLNetConfig":
+        """Video only, small enough to learn Stage in a minute on two cores: 24 clips of 1 s.
+
+        The loss of spans weighs more than published, where it is one part in a hundred and pays off over a
+        hundred epochs. Every video is on the same grid, so its positions say what end points would.
+        """
+        values = {
+            "dim_video": 306,
+            "dim_subtitles": None,
+            "dim_words": 300,
+            "clips": 24,
+            "seconds_per_clip": None,
+            "dim": 64,
+            "heads": 4,
+            "dropout": 0.0,
+            "input_dropout": 0.0,
+            "initial_std": 0.06,
+            "weights": (1.0, 1.0, 1.0, 0.03, 0.03),
+            "hard_after": 550,
+            "span_clips": (1, 24),
+        }
+        return cls(**(values | changes))
+
+
+class ReLoCLNet(nn.Module):
+    """Scores videos and the moments in them for a sentence. See the module's text for the way through it."""
+
+    def __init__(self, config: ReLoCLNetConfig):
+        super().__init__()
+        self.config = config
+        sizes = (config.dim, config.heads, config.dropout, config.input_dropout)
+        self.query = QueryEncoder(config.dim_words, config.longest_query, config.streams, *sizes)
+        self.positions = Positions(config.clips, config.dim, config.dropout)  # one table for both streams
+        dims = [config.dim_video, config.dim_subtitles][: config.streams]
+        self.streams = nn.ModuleList(Stream(dim, *sizes, asks=config.streams == 2) for dim in dims)
+        self.start, self.end = (
+            nn.Conv1d(1, 1, config.kernel, padding=config.kernel // 2, bias=False) for _ in range(2)
+        )
+        slides = config.video_contrast == "slides"
+        self.pooled_contrast = PooledContrast(config.dim, config.streams) if slides else None
+        slides = config.frame_contrast == "slides"
+        self.discriminator = FrameDiscriminator(config.dim, config.streams) if slides else None
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=config.initial_std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def encode_video(self, batch: Mapping) -> dict[str, Tensor]:
+        """States of the videos of a batch: `first`, `middle` and `final`, each (B, S, T, d), and `mask`.
+
+        Reads video (B, T, D) and, with two streams, subtitles (B, T, D'); video_mask (B, T), without which
+        no place is padding. T is at most `config.clips`; the released figures are those of all of them.
+        """
+        inputs = [batch["video"]] + ([batch["subtitles"]] if self.config.streams == 2 else [])
+        mask = batch.get("video_mask")
+        if mask is None:
+            mask = torch.ones(inputs[0].shape[:2], dtype=torch.bool, device=inputs[0].device)
+        first = [
+            stream.first(self.positions(stream.input(features)), mask)
+            for stream, features in zip(self.streams, inputs, strict=True)
+        ]
+        mixed = first
+        if self.config.streams == 2:  # each asks the other as it was before either has asked
+            both = mask[:, :, None] & mask[:, None]
+            mixed = [
+                stream.cross_norm(stream.cross(own, other, both) + own)
+                for stream, own, other in zip(self.streams, first, reversed(first), strict=True)
+            ]
+        middle = [stream.second(states, mask) for stream, states in zip(self.streams, mixed, strict=True)]
+        final = [stream.third(states, mask) for stream, states in zip(self.streams, middle, strict=True)]
+        states = {"first": first, "middle": middle, "final": final}
+        return {name: torch.stack(parts, dim=1) for name, parts in states.items()} | {"mask": mask}
+
+    def video_scores(
+        self, vectors: Float[Tensor, "Q S d"], final: Float[Tensor, "V S T d"], mask: Bool[Tensor, "V T"]
+    ) -> Float[Tensor, "Q V"]:
+        """phi, in -1..1: the best cosine of sentence and clip, the mean over the streams (section 3)."""
+        cosines = torch.einsum("qsd,vstd->qsvt", F.normalize(vectors, dim=-1), F.normalize(final, dim=-1))
+        return cosines.masked_fill(~mask, MASKED).amax(dim=-1).mean(dim=1)
+
+    def span_queries(self, vectors: Float[Tensor, "*Q S d"]) -> Float[Tensor, "*Q S d"]:
+        """The sentence's vectors as the similarity of clips reads them."""
+        return torch.stack(
+            [stream.query_out(vectors[..., s, :]) for s, stream in enumerate(self.streams)], dim=-2
+        )
+
+    def span_logits(
+        self, similarity: Float[Tensor, "*Q T"], mask: Bool[Tensor, "*#Q T"]
+    ) -> tuple[Float[Tensor, "*Q T"], Float[Tensor, "*Q T"]]:
+        """Logits of start and end at every clip (ConvSE); padding has -1e10.
+
+        The similarity behind the end of the video is not masked: the filters read it.
+        """
+        filters = torch.cat([self.start.weight, self.end.weight])
+        flat = similarity.flatten(0, -2)[:, None]
+        logits = F.conv1d(flat, filters, padding=self.config.kernel // 2).mT.unflatten(
+            0, similarity.shape[:-1]
+        )
+        start, end = logits.masked_fill(~mask[..., None], MASKED).unbind(dim=-1)
+        return start, end
+
+    def forward(self, batch: Mapping) -> dict[str, Tensor]:
+        """What the model says about the sentences and the videos of a batch (see `encode_video`).
+
+        Reads words (B, L, W) and word_mask (B, L), too.
+
+        word_weights (B, L, S): of each word in the vector of a stream; they sum to 1.
+        query_vectors (B, S, d): these vectors.
+        middle, final (B, S, T, d): states of the videos, and mask (B, T).
+        video_scores (B, B): of every sentence (row) and video (column).
+        similarity (B, T): of each sentence to the clips of its own video.
+        start_logits, end_logits (B, T): that the moment starts with, or ends before, a clip.
+
+        A batch that holds `moments_cell` (clips) is one to learn from; then also labels (B, 2): the clips of
+        start and end, and negative_ranks (2, B): the places, best first, that negatives are taken from.
+        """
+        _, weights, vectors = self.query(batch["words"], batch["word_mask"])
+        video = self.encode_video(batch)
+        final, mask = video["final"], video["mask"]
+        similarity = torch.einsum("bsd,bstd->bt", self.span_queries(vectors), final) / self.config.streams
+        start, end = self.span_logits(similarity, mask)
+        outputs = {
+            "word_weights": weights,
+            "query_vectors": vectors,
+            "middle": video["middle"],
+            "final": final,
+            "mask": mask,
+            "video_scores": self.video_scores(vectors, final, mask),
+            "similarity": similarity,
+            "start_logits": start,
+            "end_logits": end,
+        }
+        if "moments_cell" in batch:
+            outputs["labels"] = losses.span_labels(batch["moments_cell"], mask)
+            pool = self.config.hard_pool if self.hard_negatives else None
+            outputs["negative_ranks"] = losses.draw_ranks(len(vectors), pool, vectors.device)
+        return outputs
+
+    @property
+    def hard_negatives(self) -> bool:
+        """Are negatives now drawn from the best ones only?"""
+        return self.config.hard_after is not None and self.steps.item() >= self.config.hard_after
+
+    def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
+        """The losses and their weighted sum `total` (section 4).
+
+        spans: cross entropies of start and end; videos, sentences: ranking of the videos for a sentence and
+        of the sentences for a video; frames, contrast: FrameCL and VideoCL. Each sees the batch that it is
+        given, so of a batch in parts (`accumulation`) each part has its own negatives.
+        """
+        config, scores, labels = self.config, outputs["video_scores"], outputs["labels"]
+        vectors, middle, mask = outputs["query_vectors"], outputs["middle"], outputs["mask"]
+        of_videos, of_sentences = outputs["negative_ranks"] if config.negatives == "sampled" else (None, None)
+        if self.discriminator is None:
+            similarity = torch.einsum("bsd,bstd->bst", vectors, middle)
+        else:
+            similarity = self.discriminator(vectors, middle)
+        if self.pooled_contrast is None:
+            contrast = losses.video_contrast(losses.video_similarity(vectors, middle, mask))
+        else:
+            contrast = self.pooled_contrast(vectors, middle, mask)
+        parts = {
+            "spans": losses.span_loss(outputs["start_logits"], outputs["end_logits"], labels),
+            "videos": losses.ranking_loss(scores, of_videos, config.margin, config.ranking),
+            "sentences": losses.ranking_loss(scores.T, of_sentences, config.margin, config.ranking),
+            "frames": losses.frame_contrast(similarity, labels, mask).mean(),
+            "contrast": contrast,
+        }
+        total = sum(weight * part for weight, part in zip(config.weights, parts.values(), strict=True))
+        return parts | {"total": total}
+
+    def after_step(self) -> None:
+        """To be called when the optimiser has stepped: counts towards hard negatives."""
+        self.steps += 1
+
+    def parameter_groups(self, weight_decay: float = 0.01) -> list[dict]:
+        """The parameters that decay and those that do not, for an optimiser (section 5).
+
+        Biases and norms do not; but the norms behind the co-attention do: the release spells their names
+        in another way than its list of exceptions.
+        """
+        groups = {True: [], False: []}
+        for name, parameter in self.named_parameters():
+            groups[not name.endswith(("bias", ".norm.weight"))].append(parameter)
+        return [
+            {"params": groups[True], "weight_decay": weight_decay},
+            {"params": groups[False], "weight_decay": 0.0},
+        ]
+
+    @torch.inference_mode()
+    def localise(
+        self, batch: Mapping, top: int = 5
+    ) -> list[tuple[Float[Tensor, "K 2"], Float[Tensor, " K"]]]:
+        """The `top` best moments of each sentence in its own video, seconds, and their scores in 0..1 (SVMR).
+
+        Nothing is suppressed, as in the published figures. The end of the last clip cannot be reached: the
+        label of an end is at most T - 1.
+        """
+        outputs = self(batch)
+        start, end = (outputs[name].softmax(dim=-1)[:, None] for name in ("start_logits", "end_logits"))
+        spans = best_spans(start, end, start.new_ones(len(start), 1), self.config.span_clips, top)
+        seconds = self.seconds_per_clip(batch, len(start))
+        return [
+            (torch.stack([first, last], dim=-1).double().cpu() * second, score.double().cpu())
+            for first, last, score, second in (
+                (spans.start[b, keep], spans.end[b, keep], spans.score[b, keep], seconds[b])
+                for b, keep in enumerate(spans.score > 0)
+            )
+        ]
+
+    def seconds_per_clip(self, batch: Mapping, videos: int) -> Float[Tensor, " B"]:
+        """How long a clip of each video is (seconds, float64, on the CPU)."""
+        if self.config.seconds_per_clip is not None:
+            return torch.full((videos,), self.config.seconds_per_clip, dtype=torch.float64)
+        return batch["duration"].double().cpu() / self.config.clips
