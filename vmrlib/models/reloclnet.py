@@ -9,7 +9,7 @@ once and summed up twice, in one vector for each stream.
 
 The score of a video is the best cosine between the sentence's vector and a clip, averaged over the streams;
 start and end are two filters run along the similarity of clips and sentence (ConvSE). The contrastive losses
-read the `middle` states, everything else the `final` ones. Parts of the encoders are in `reloclnet_blocks.py`,
+read the `middle` states, everything else the `final` ones. Parts of encoders are in `reloclnet_blocks.py`,
 losses in `reloclnet_losses.py`, those of the slides in `reloclnet_slides.py`, answers over a corpus of videos
 in `reloclnet_search.py`.
 

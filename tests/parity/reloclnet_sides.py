@@ -1,0 +1,136 @@
+"""Files of the released ReLoCLNet, and the two sides that must compute the same.
+
+A file's metadata say the sizes of its network, and which file holds its weights and its batch. Each side runs
+the network and calls what comes out as the file calls it.
+"""
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from vmrlib.checkpoints import from_official
+from vmrlib.models.official_reloclnet import reloclnet_names
+from vmrlib.models.reloclnet import ReLoCLNetConfig
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.append(str(ROOT / "benchmarks"))
+plain = importlib.import_module("reference.reloclnet")
+
+
+@dataclass
+class Case:
+    """One file, and the file with its weights and batch, which may be the same."""
+
+    name: str
+    data: dict
+    about: dict
+    network: dict
+
+    @property
+    def given(self):
+        """The numbers that made the network."""
+        return self.about["config"]
+
+    @cached_property
+    def config(self):
+        """Ours, with the losses' weights of the file; hard negatives are a matter of each test."""
+        given = self.given
+        assert given["conv_stride"] == 1 and given["ctx_mode"] == "video_sub_tef"
+        more = {}
+        if "alpha" in self.about or "q2c_alpha" in self.about:
+            more["alpha"] = self.about["q2c_alpha"]
+            more["span_clips"] = (self.about["min_pred_l"], self.about["max_pred_l"])
+            more["seconds_per_clip"] = self.about["clip_length"]
+        return ReLoCLNetConfig(
+            dim_video=given["visual_input_size"],
+            dim_subtitles=given["sub_input_size"],
+            dim_words=given["query_input_size"],
+            clips=given["max_ctx_l"],
+            longest_query=given["max_desc_l"],
+            dim=given["hidden_size"],
+            heads=given["n_heads"],
+            kernel=given["conv_kernel_size"],
+            dropout=given["drop"],
+            input_dropout=given["input_drop"],
+            initial_std=given["initializer_range"],
+            margin=given["margin"],
+            ranking=given["ranking_loss_type"],
+            weights=tuple(given[f"lw_{name}"] for name in ("st_ed", "neg_ctx", "neg_q", "fcl", "vcl")),
+            hard_after=None,
+            hard_pool=given["hard_pool_size"],
+            **more,
+        )
+
+    @property
+    def state(self):
+        """What a checkpoint of the released code holds."""
+        return {key[2:]: value for key, value in self.network.items() if key.startswith("w.")}
+
+    @property
+    def batch(self):
+        """The inputs of the network as our loader calls them; moments in clips where there are any."""
+        given = self.network
+        assert torch.equal(given["in.video_mask"], given["in.sub_mask"])
+        batch = {
+            "video": given["in.video_feat"],
+            "subtitles": given["in.sub_feat"],
+            "video_mask": given["in.video_mask"] > 0,
+            "words": given["in.query_feat"],
+            "word_mask": given["in.query_mask"] > 0,
+        }
+        if "in.st_ed_indices" in given:
+            batch["moments_cell"] = given["in.st_ed_indices"].double()
+        return batch
+
+    def expected(self, prefix="out."):
+        return {key[len(prefix) :]: value for key, value in self.data.items() if key.startswith(prefix)}
+
+
+def read(path):
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+        data = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    return data, json.loads(about["json"]) | {key: value for key, value in about.items() if key != "json"}
+
+
+def cases(golden, pattern):
+    """Every file of that name in the folder; whoever runs through them to the end has run them all."""
+    found, count = sorted(golden.glob(f"reloclnet/{pattern}.safetensors")), 0
+    if not found:
+        pytest.fail(f"no reference figures {golden / 'reloclnet' / pattern}.safetensors")
+    for path in found:
+        data, about = read(path)
+        network = read(path.parent / about["model_file"])[0] if "model_file" in about else data
+        yield Case(path.stem, data, about, network)
+        count += 1
+    print(f"{pattern}: {count} of {len(found)} files")
+    assert count == len(found)
+
+
+class Ours:
+    """vmrlib's model, built from the authors' weights."""
+
+    def __init__(self, case):
+        self.case = case
+        self.model = from_official("reloclnet", case.state, case.config)
+        assert self.model.loading == ((), (), ())
+        self.names = {ours: official for ours, (official,) in reloclnet_names(case.config).items()}
+
+    def parameters(self):
+        """Parameters by the authors' names."""
+        return {self.names[name]: parameter for name, parameter in self.model.named_parameters()}
+
+
+def error(found, expected):
+    """The largest difference as a share of the largest value, which counts as at least 1."""
+    assert found.shape == expected.shape, (found.shape, expected.shape)
+    if not expected.numel():
+        return 0.0
+    return (found.double() - expected.double()).abs().max().item() / max(1, expected.abs().max().item())
