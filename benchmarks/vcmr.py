@@ -1,4 +1,4 @@
-"""How fast a corpus is searched: ReLoCLNet's search in vmrlib against the released inference, written plainly.
+"""How fast a corpus is searched: ReLoCLNet's search in vmrlib against the released inference.
 
     python benchmarks/vcmr.py [--quick]
 
@@ -6,8 +6,8 @@ Both have the published TVR configuration, the same random weights, and a corpus
 and about as many clips as TVR's validation set: 2,179 videos of 51 clips on average. Both encode it once and
 answer 50 sentences at a time: the 100 best videos (VR), the 200 best moments in them (VCMR) and in the
 sentence's own video (SVMR), on one thread. In turn, in one process: `speedup_query` is the ratio of the CPU
-seconds of a batch of sentences, medians. `memory_ratio` compares the peaks of encoding the corpus and answering
-one batch with what there was after the imports, in a fresh process each.
+seconds of a batch of sentences, medians. `memory_ratio` compares the peaks of encoding the corpus and of
+answering one batch with what there was after the imports, in a fresh process each.
 """
 
 import argparse

@@ -1,13 +1,14 @@
 """ReLoCLNet and its released inference, written down plainly: sections 2, 3 and 6 of the specification.
 
-What `vmrlib.models.reloclnet` and its search are timed against and must equal. Every video has all its places,
-every batch of sentences normalises the whole corpus and scores start and end in all of it, a table of all
-spans of the best videos is sorted. Parameters have the names of the released checkpoint. Nothing of vmrlib is
-imported.
+What `vmrlib.models.reloclnet` and its search are timed against and must equal. Every video has all its
+places, every batch of sentences normalises the whole corpus and scores start and end in all of it, a table of
+all spans of the best videos is sorted. Parameters have the names of the released checkpoint. Nothing of
+vmrlib is imported.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -165,6 +166,11 @@ def encode_corpus(model, batches):
     return corpus
 
 
+def full_sort(scores):
+    """Where the values of each row are, largest first; NumPy sorts four times as fast as torch here."""
+    return torch.stack([torch.from_numpy(np.argsort(-row.numpy())) for row in scores])
+
+
 @torch.no_grad()
 def answer(model, corpus, words, mask, own, *, alpha=30.0, videos=100, spans=200, lengths=(2, 16)):
     """VR, VCMR and SVMR of a batch of sentences; moments as (video, first clip, end clip) and a score."""
@@ -176,20 +182,23 @@ def answer(model, corpus, words, mask, own, *, alpha=30.0, videos=100, spans=200
     rows, clips = torch.arange(len(words)), start.shape[-1]
     length = torch.arange(clips)[None] - torch.arange(clips)[:, None]
     allowed = ((length >= lengths[0]) & (length < lengths[1])).float()
-    tables = torch.einsum("qvm,qv,qvn->qvmn", start[rows[:, None], best], weight, end[rows[:, None], best])
-    scores, order = (tables * allowed).flatten(1).sort(dim=1, descending=True)
-    scores, order = scores[:, :spans].clone(), order[:, :spans].clone()
+    tables = torch.einsum(
+        "qvm,qvn->qvmn", start[rows[:, None], best] * weight[..., None], end[rows[:, None], best]
+    )
+    tables = tables.mul_(allowed).flatten(1)
+    order = full_sort(tables)[:, :spans]
+    scores = tables.gather(1, order)
     moments = torch.stack(
         [best.gather(1, order // clips**2), order % clips**2 // clips, order % clips], dim=-1
     )
 
-    own_table = torch.einsum("qm,qn->qmn", start[rows, own], end[rows, own]) * allowed
-    own_order = own_table.flatten(1).argsort(dim=1, descending=True)[:, :spans]
+    own_table = (torch.einsum("qm,qn->qmn", start[rows, own], end[rows, own]) * allowed).flatten(1)
+    own_order = full_sort(own_table)[:, :spans]
     own_moments = torch.stack(
         [own[:, None].expand_as(own_order), own_order // clips, own_order % clips], dim=-1
     )
     return {
         "VR": (best, weight),
         "VCMR": (moments, scores),
-        "SVMR": (own_moments, own_table.flatten(1).gather(1, own_order)),
+        "SVMR": (own_moments, own_table.gather(1, own_order)),
     }

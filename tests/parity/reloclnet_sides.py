@@ -7,7 +7,7 @@ the network and calls what comes out as the file calls it.
 import importlib
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from safetensors import safe_open
 from vmrlib.checkpoints import from_official
 from vmrlib.models.official_reloclnet import reloclnet_names
 from vmrlib.models.reloclnet import ReLoCLNetConfig
+from vmrlib.models.reloclnet_search import encode_corpus, search
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.append(str(ROOT / "benchmarks"))
@@ -114,6 +115,20 @@ def cases(golden, pattern):
     assert count == len(found)
 
 
+def context_batches(case):
+    """The videos of a corpus in the batches of the file."""
+    batch, size = case.batch, case.about["eval_context_bsz"]
+    names = ("video", "subtitles", "video_mask")
+    for start in range(0, len(batch["video"]), size):
+        yield {name: batch[name][start : start + size] for name in names}
+
+
+def own_videos(case):
+    """Where in the corpus the video of each sentence is."""
+    names = case.about["vid_names"]
+    return torch.tensor([names.index(query["vid_name"]) for query in case.about["queries"]])
+
+
 class Ours:
     """vmrlib's model, built from the authors' weights."""
 
@@ -126,6 +141,56 @@ class Ours:
     def parameters(self):
         """Parameters by the authors' names."""
         return {self.names[name]: parameter for name, parameter in self.model.named_parameters()}
+
+    def answers(self):
+        """VR as videos and weights; VCMR and SVMR as rows (video, start, end, score) of each sentence."""
+        about, batch = self.case.about, self.case.batch
+        corpus = encode_corpus(self.model, context_batches(self.case))
+        found = search(
+            self.model,
+            corpus,
+            batch["words"],
+            batch["word_mask"],
+            about["max_vcmr_video"],
+            about["max_before_nms"],
+            own_videos(self.case),
+        )
+        spans = {"VCMR": found.spans, "SVMR": found.own_spans}
+        rows = {task: [each.rows(q) for q in range(len(each.scores))] for task, each in spans.items()}
+        return {"VR": (found.videos, found.video_scores)} | rows
+
+
+class Plain:
+    """The transcription in benchmarks/reference/, with the same weights."""
+
+    def __init__(self, case):
+        self.case, config = case, case.config
+        shared = {field.name: getattr(config, field.name) for field in fields(plain.Sizes)}
+        self.model = plain.PlainReLoCLNet(plain.Sizes(**shared)).eval()
+        self.model.load_state_dict(case.state)
+
+    def answers(self):
+        about, batch = self.case.about, self.case.batch
+        given = (tuple(part.values()) for part in context_batches(self.case))
+        corpus = plain.encode_corpus(self.model, ((v, s, mask.float()) for v, s, mask in given))
+        found = plain.answer(
+            self.model,
+            corpus,
+            batch["words"],
+            batch["word_mask"].float(),
+            own_videos(self.case),
+            alpha=about["q2c_alpha"],
+            videos=about["max_vcmr_video"],
+            spans=about["max_before_nms"],
+            lengths=(about["min_pred_l"], about["max_pred_l"]),
+        )
+        rows = {}
+        for task in ("VCMR", "SVMR"):
+            moments, scores = found[task]
+            scaled = moments.double() * torch.tensor([1.0, *[about["clip_length"]] * 2])
+            every = torch.cat([scaled, scores[..., None].double()], dim=-1)
+            rows[task] = [each[each[:, 3] > 0] for each in every]
+        return {"VR": found["VR"]} | rows
 
 
 def error(found, expected):
