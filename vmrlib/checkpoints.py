@@ -27,13 +27,14 @@ import vmrlib
 from vmrlib.data.files import write_bytes, write_text
 from vmrlib.models.acb import ACB, ACBConfig
 from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.reloclnet import ReLoCLNet, ReLoCLNetConfig
 from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import Vocabulary, WordVectors
 
 __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 
 FORMAT = 1
-MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig)}
+MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig), "reloclnet": (ReLoCLNet, ReLoCLNetConfig)}
 TABLE = "words.table"  # of the word vectors, among the weights
 QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 

@@ -24,6 +24,7 @@ from vmrlib.data.annotations import shown
 from vmrlib.engine.settings import TrainingSettings
 from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.reloclnet import ReLoCLNetConfig
 
 PRESETS = {
     "stage": MSATConfig.stage,
@@ -32,6 +33,8 @@ PRESETS = {
     "acb_stage": ACBConfig.stage,
     "acb_tacos": ACBConfig.tacos,
     "acb_activitynet": ACBConfig.activitynet,
+    "reloclnet_stage": ReLoCLNetConfig.stage,
+    "reloclnet_tvr": ReLoCLNetConfig.tvr,
 }
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
@@ -42,13 +45,18 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A preset of MSATConfig or ACBConfig and the fields that are to differ from it."""
+    """A preset of MSATConfig, ACBConfig or ReLoCLNetConfig and the fields that are to differ from it."""
 
     preset: str
     changes: Mapping = field(default_factory=dict)
 
-    def config(self, **sizes) -> MSATConfig:
-        """The model's configuration; `sizes` are those of the data, where no change sets them."""
+    def config(self, **sizes) -> MSATConfig | ReLoCLNetConfig:
+        """The model's configuration; `sizes` are those of the data, where no change sets them.
+
+        Sizes that a model has not, such as a vocabulary to guess words from, are left out.
+        """
+        known = PRESETS[self.preset].__self__.__dataclass_fields__
+        sizes = {name: value for name, value in sizes.items() if name in known}
         return PRESETS[self.preset](**(sizes | dict(self.changes)))
 
 
@@ -206,7 +214,7 @@ def _model(values: Mapping, file: str, key: str) -> dict:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
     kind = PRESETS[preset].__self__  # the class that the preset belongs to
-    if isinstance(values.get("contrast"), dict) and (default := PRESETS[preset]().contrast):
+    if isinstance(values.get("contrast"), dict) and (default := getattr(PRESETS[preset](), "contrast", None)):
         values = values | {"contrast": asdict(default) | values["contrast"]}  # some of it is another's
     changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:

@@ -24,6 +24,7 @@ from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
 from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.reloclnet import ReLoCLNetConfig
 from vmrlib.sources import (
     MaterialError,
     Split,
@@ -139,13 +140,13 @@ class Material:
         return read_words(self.config.words, self.vocabulary, texts)
 
     @cached_property
-    def model_config(self) -> MSATConfig:
+    def model_config(self) -> MSATConfig | ReLoCLNetConfig:
         """The model's configuration with the sizes of this data: dim_video, dim_words, vocabulary."""
         dim = sum(record["dim"] for record in self.feature_records)
         sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}
         config = self.config.model.config(**sizes)
         for name, value in sizes.items():
-            if getattr(config, name) != value:
+            if getattr(config, name, value) != value:
                 raise MaterialError(f"model.{name} is {getattr(config, name)}, but the data has {value}")
         return config
 

@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vmrlib.models import reloclnet_losses as losses
-from vmrlib.models.reloclnet_blocks import MASKED, Positions, QueryEncoder, Stream
+from vmrlib.models.reloclnet_blocks import Positions, QueryEncoder, Stream, masked
 from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast
 from vmrlib.models.reloclnet_spans import best_spans
 
@@ -234,7 +234,7 @@ class ReLoCLNet(nn.Module):
     ) -> Float[Tensor, "Q V"]:
         """phi, in -1..1: the best cosine of sentence and clip, the mean over the streams (section 3)."""
         cosines = torch.einsum("qsd,vstd->qsvt", F.normalize(vectors, dim=-1), F.normalize(final, dim=-1))
-        return cosines.masked_fill(~mask, MASKED).amax(dim=-1).mean(dim=1)
+        return masked(cosines, mask).amax(dim=-1).mean(dim=1)
 
     def span_queries(self, vectors: Float[Tensor, "*Q S d"]) -> Float[Tensor, "*Q S d"]:
         """The sentence's vectors as the similarity of clips reads them."""
@@ -254,7 +254,7 @@ class ReLoCLNet(nn.Module):
         logits = F.conv1d(flat, filters, padding=self.config.kernel // 2).mT.unflatten(
             0, similarity.shape[:-1]
         )
-        start, end = logits.masked_fill(~mask[..., None], MASKED).unbind(dim=-1)
+        start, end = masked(logits, mask[..., None]).unbind(dim=-1)
         return start, end
 
     def forward(self, batch: Mapping) -> dict[str, Tensor]:

@@ -11,6 +11,11 @@ MASKED_ATTENTION = -10000.0  # added to the logits of padding, as in BERT
 MASKED = -1e10  # the score of padding
 
 
+def masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """The scores with -1e10 where the mask is False; in half precision with its least number."""
+    return scores.masked_fill(~mask, max(MASKED, torch.finfo(scores.dtype).min))
+
+
 class InputProjection(nn.Module):
     """ReLU(W dropout(LN(x)) + b): the norm comes first, over the raw features."""
 
@@ -126,5 +131,5 @@ class QueryEncoder(nn.Module):
     ) -> tuple[Float[Tensor, "B L d"], Float[Tensor, "B L S"], Float[Tensor, "B S d"]]:
         """States of the words, their weights in the vector of each stream, and these vectors."""
         states = self.second(self.first(self.positions(self.input(words)), mask), mask)
-        weights = self.pooling(states).masked_fill(~mask[..., None], MASKED).softmax(dim=1)
+        weights = masked(self.pooling(states), mask[..., None]).softmax(dim=1)
         return states, weights, weights.mT @ states

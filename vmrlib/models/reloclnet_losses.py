@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vmrlib.models.reloclnet_blocks import MASKED
+from vmrlib.models.reloclnet_blocks import masked
 
 RANKINGS = ("hinge", "lse")
 FIRST = 999.0  # the score that puts the right one at rank 0
@@ -79,7 +79,7 @@ def video_similarity(
 ) -> Float[Tensor, "Q V"]:
     """The largest dot product of a sentence and a clip of a video, the mean over the streams."""
     products = torch.einsum("qsd,vstd->qsvt", vectors, middle)
-    return products.masked_fill(~mask, MASKED).amax(dim=-1).mean(dim=1)
+    return masked(products, mask).amax(dim=-1).mean(dim=1)
 
 
 def video_contrast(similarity: Float[Tensor, "B B"]) -> Float[Tensor, ""]:

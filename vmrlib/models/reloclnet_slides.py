@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from vmrlib.models.reloclnet_blocks import MASKED
+from vmrlib.models.reloclnet_blocks import masked
 
 
 class PooledContrast(nn.Module):
@@ -31,7 +31,7 @@ class PooledContrast(nn.Module):
         """The vector of each video in each stream."""
         vectors = []
         for pooling, states in zip(self.pooling, middle.unbind(dim=1), strict=True):
-            weights = pooling(states).masked_fill(~mask[..., None], MASKED).softmax(dim=1)  # (B, T, 1)
+            weights = masked(pooling(states), mask[..., None]).softmax(dim=1)  # (B, T, 1)
             vectors.append((weights.mT @ states)[:, 0])
         return vectors
 
