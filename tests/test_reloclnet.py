@@ -67,8 +67,7 @@ def numbers(model):
 
 
 def test_published_sizes_have_the_published_number_of_parameters():
-    with torch.device("meta"):
-        assert numbers(ReLoCLNet(ReLoCLNetConfig.tvr())) == 7_765_650
+    assert numbers(ReLoCLNetConfig.tvr().build()) == 7_765_650
 
 
 def test_relonet_is_the_same_network_with_two_weights_of_zero():
@@ -186,7 +185,7 @@ def test_the_streams_ask_each_other_as_they_were_before():
     ):
         mixed = stream.cross_norm(stream.cross(own, other, both) + own)
         torch.testing.assert_close(stream.second(mixed, batch["video_mask"]), middle)
-    changed = model.encode_video(batch | {"subtitles": batch["subtitles"] + 1})
+    changed = model.encode_video(batch | {"subtitles": batch["subtitles"].flip(2)})
     assert (changed["final"][:, 0] - video["final"][:, 0]).abs().max() > 1e-3
 
 
@@ -275,8 +274,8 @@ def test_four_samples_are_learnt_by_heart():
     model, batch = ReLoCLNet(replace(SMALL, weights=(1.0, 1.0, 1.0, 0.03, 0.03))).train(), make_batch(4)
     batch["video_mask"] = torch.ones(4, CLIPS, dtype=torch.bool)
     batch["moments_cell"] = torch.tensor([[0.0, 2.0], [3.0, 6.0], [5.0, 9.0], [6.0, 7.0]]).double()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for _ in range(120):
+    optimiser = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(60):
         loss = model.loss(model(batch), batch)["total"]
         optimiser.zero_grad()
         loss.backward()
@@ -305,9 +304,7 @@ def test_initial_weights_have_the_published_spread():
     model = built(replace(SMALL, dim=64, initial_std=0.02))
     assert model.streams[0].first.dense.weight.std().item() == pytest.approx(0.02, rel=0.1)
     assert model.positions.table.weight.std().item() == pytest.approx(0.02, rel=0.1)
-    assert (
-        model.query_bias if hasattr(model, "query_bias") else model.streams[1].query_out.bias
-    ).abs().max() == 0
+    assert model.streams[1].query_out.bias.abs().max() == 0
     assert 0.1 < model.start.weight.abs().max() <= SMALL.kernel**-0.5
 
 

@@ -1,4 +1,4 @@
-"""Search over a corpus: equal to scoring everything, whatever its batches; suppression; spans by brute force."""
+"""Search over a corpus equals scoring everything, whatever its batches; suppression; the best spans."""
 
 from dataclasses import replace
 
