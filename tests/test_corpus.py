@@ -66,7 +66,12 @@ def test_videos_without_subtitles_make_batches_without_them():
 def test_a_long_video_is_resampled_but_its_moments_are_not():
     long = {"a": torch.arange(9.0)[:, None]}
     found = CorpusVideos(long, clips=4, end_points=False)
-    assert found["a"][:, 0].tolist() == [0.5, 2.5, 5.0, 7.0]  # edges 0 2 4 7 8 of 9 rows, the last never read
+    assert found["a"]["video"][:, 0].tolist() == [
+        0.5,
+        2.5,
+        5.0,
+        7.0,
+    ]  # edges 0 2 4 7 8 of 9 rows, the last never read
     items = CorpusQueries([Query("1", "one", "a", ((6.0, 12.0),), 13.5)], WORDS, found)
     assert items[0]["moments_cell"] == (4.0, 8.0)
 
