@@ -26,6 +26,7 @@ from vmrlib.data.files import write_text
 from vmrlib.data.loaders import MomentDataset, collate
 from vmrlib.data.model_free import truths
 from vmrlib.data.stage import SPLITS, StageConfig
+from vmrlib.engine.settings import with_defaults
 from vmrlib.experiments import EXPERIMENTS, Arm, Experiment
 from vmrlib.material import Material
 from vmrlib.metrics import hits_at
@@ -275,9 +276,17 @@ def resumed(out: Path, head: Mapping) -> dict:
             "learning_rate"
         ]
     for key in ("configuration", "splits", "train", "learning_rates", "seeds"):
-        if results.get(key) != head[key]:
+        if part_of(results, key) != part_of(head, key):
             raise ValueError(f"{out}: made with another {key}; choose another file")
     return results
+
+
+def part_of(results: Mapping, key: str):
+    """What a results file says it was made with; settings of training that came later have their defaults."""
+    part = results.get(key)
+    if key == "configuration":
+        part = part | {"training": with_defaults(part.get("training", {}))}
+    return part
 
 
 def what_it_is(arm: Arm) -> dict:
@@ -290,7 +299,7 @@ def taken_over(out: Path, arm: Arm, results: Mapping) -> dict:
     path, title = out.with_name(f"{arm.same_as[0]}.json"), arm.same_as[1]
     other = read_results(path)
     for key in ("configuration", "splits", "train", "learning_rates"):
-        if other[key] != results[key]:
+        if part_of(other, key) != part_of(results, key):
             raise ValueError(f"{path}: made with another {key}: {title!r} cannot be taken over")
     record = other["arms"].get(title, {"runs": {}})
     seeds = [str(seed) for seed in results["seeds"]]

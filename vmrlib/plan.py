@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vmrlib.data.loaders import collate
+from vmrlib.engine.optimiser import make_optimiser
 from vmrlib.engine.predicting import to_device
 from vmrlib.engine.processes import pick_device
 from vmrlib.engine.settings import PRECISIONS
@@ -20,7 +21,7 @@ from vmrlib.models.msat import learnt_parameters
 from vmrlib.training import full_precision
 
 WARM_UP, MEASURED = 2, 5  # steps
-BYTES_PER_PARAMETER = 16  # float32 weight and gradient, and the two moments of AdamW
+BYTES_PER_PARAMETER = 16  # float32 weight and gradient, and the two moments of an Adam
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def make_plan(material: Material) -> Plan:
     device = pick_device(settings.device)
     train_set, val_set = material.dataset(data.train), material.dataset(data.val, targets=False)
     model = material.model_config.build().to(device).train()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=0.0, fused=device.type in ("cpu", "cuda"))
+    optimiser = make_optimiser(model, settings, device)
+    for group in optimiser.param_groups:  # steps are done for their time only
+        group["lr"] = 0.0
     precision = PRECISIONS[settings.precision]
     autocast = torch.autocast(device.type, precision, enabled=precision is not None)
     indexes = [i % len(train_set) for i in range(settings.batch_size)]

@@ -3,8 +3,8 @@
     result = train(model, train_set, val_set, TrainingSettings(epochs=10), out="runs/mine", about=about)
 
 A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}`,
-`model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`; a set is a
-`vmrlib.data.loaders.MomentDataset`.
+`model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`, and, where some parameters
+decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from vmrlib.data.loaders import MomentDataset, collate, seed_of
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
+from vmrlib.engine.optimiser import make_optimiser
 from vmrlib.engine.predicting import predict, score, to_device
 from vmrlib.engine.processes import Processes
 from vmrlib.engine.run import Progress, Run
@@ -91,11 +92,9 @@ def train(
     if val_set is not None and not len(val_set.queries):
         raise TrainingError("there is nothing to evaluate on: the validation set has no query")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
+    clip_norm = math.inf if settings.optimizer == "bert_adam" else settings.clip_norm  # it clips by itself
     model.to(processes.device)
-    fused = processes.device.type in ("cpu", "cuda")  # one call instead of five for each parameter
-    optimiser = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, betas=(0.9, 0.999), weight_decay=0, fused=fused
-    )
+    optimiser = make_optimiser(model, settings, processes.device)
     scaler = torch.amp.GradScaler(processes.device.type, enabled=settings.precision == "fp16")
     about = {"seed": settings.seed} | dict(about or {})
     run = Run(model, optimiser, scaler, processes, asdict(settings), about, train_set, out)
@@ -131,7 +130,7 @@ def train(
 
             values = processes.mean(losses)
             scaler.unscale_(optimiser)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
             # the scaler of fp16 skips a step of infinite gradients by itself, and scales less from then on
             gradients = 0.0 if scaler.is_enabled() else norm.item()
             for what, value in {"loss": values["total"], "gradients' norm": gradients}.items():

@@ -17,7 +17,7 @@ from vmrlib.data.files import write_bytes
 from vmrlib.data.loaders import MomentDataset, seed_of
 from vmrlib.engine.log import TrainingLog, draw_log
 from vmrlib.engine.processes import Processes
-from vmrlib.engine.settings import TrainingError
+from vmrlib.engine.settings import TrainingError, with_defaults
 from vmrlib.viz.style import to_png
 
 # What may differ when a run goes on: where and how fast it computes, and who wrote the checkpoint.
@@ -90,7 +90,7 @@ class Run:
                 f"{self.out}: there is a run of {progress.step} steps already: go on with it (--resume), "
                 "or name another folder"
             )
-        before = {"training": training.get("settings", {})} | about
+        before = {"training": with_defaults(training.get("settings", {}))} | about
         now = {"training": self.settings} | self.about
         differ(str(last), "", comparable(before), comparable(now))
         self._restore(weights, state, training)

@@ -1,10 +1,13 @@
 """How a model is trained: the numbers that the loop in `training.py` goes by."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import torch
 
+from vmrlib.engine.bert_adam import SCHEDULES as BERT_SCHEDULES
+from vmrlib.engine.bert_adam import warmup_schedule
 from vmrlib.engine.predicting import metric_thresholds
 from vmrlib.metrics.recall import sign_of
 
@@ -14,7 +17,8 @@ class TrainingError(ValueError):
 
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-SCHEDULES = ("constant", "cosine", "plateau")
+# name of an optimiser: the schedules that its learning rate may follow
+OPTIMIZERS = {"adamw": ("constant", "cosine", "plateau"), "bert_adam": BERT_SCHEDULES}
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,12 @@ class TrainingSettings:
     accumulation: so many parts of a batch one after the other, for less memory. A mean over some of
     the samples only (MSAT's loss of regression leaves negatives out, that of words all that hide none) is
     that of each part; where parts have unequally many of them, a step is not quite that of the whole batch.
+    optimizer: adamw, or bert_adam, with which ReLoCLNet and UCoFiA were trained.
     schedule: constant, cosine (to 0), or plateau (times 0.8 after 21 evaluations without a better metric);
-    after `warmup_steps` of linear growth. precision: float32, bf16 or fp16.
-    clip_norm: of all gradients together.
+    after `warmup_steps` of linear growth. With bert_adam: constant, cosine, or linear (to 0), as
+    `warmup_schedule` has them, so that the first step of a warm-up moves nothing.
+    precision: float32, bf16 or fp16.
+    clip_norm: of all gradients together; with bert_adam of the gradient of each tensor (published: 1).
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
     evaluate_epochs, evaluate_steps: how often; neither: after each epoch.
     patience: stop after so many evaluations without a better metric.
@@ -40,6 +47,7 @@ class TrainingSettings:
     learning_rate: float | int = 1e-4
     epochs: float | int | None = None
     steps: int | None = None
+    optimizer: str = "adamw"
     schedule: str = "constant"
     warmup_steps: int = 0
     accumulation: int = 1
@@ -84,7 +92,11 @@ class TrainingSettings:
             raise TrainingError("training: say either epochs or steps")
         if self.evaluate_epochs is not None and self.evaluate_steps is not None:
             raise TrainingError("training: say either evaluate_epochs or evaluate_steps")
-        for name, allowed in (("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
+        for name, allowed in (
+            ("optimizer", tuple(OPTIMIZERS)),
+            ("schedule", OPTIMIZERS.get(self.optimizer, ())),
+            ("precision", tuple(PRECISIONS)),
+        ):
             if getattr(self, name) not in allowed:
                 found = getattr(self, name)
                 raise TrainingError(f"training.{name}: expected one of {', '.join(allowed)}, found {found!r}")
@@ -99,7 +111,14 @@ class TrainingSettings:
         return math.ceil(samples / self.batch_size)
 
     def total_steps(self, samples: int) -> int:
-        return self.steps or max(1, round(self.epochs * self.steps_per_epoch(samples)))
+        """All steps of the run. Raises TrainingError where bert_adam would be warming up to the end."""
+        total = self.steps or max(1, round(self.epochs * self.steps_per_epoch(samples)))
+        if self.optimizer == "bert_adam" and self.warmup_steps >= total:
+            raise TrainingError(
+                f"training.warmup_steps: expected fewer than the {total} steps of the run, "
+                f"found {self.warmup_steps}"
+            )
+        return total
 
     def evaluates_after(self, step: int, samples: int) -> bool:
         """Is `step` (the number of steps done) one after which the model is evaluated?"""
@@ -108,9 +127,16 @@ class TrainingSettings:
 
     def learning_rate_at(self, step: int, total: int, scale: float = 1.0) -> float:
         """The rate of the step after `step` steps of `total`; `scale` is what the plateaus left of it."""
+        if self.optimizer == "bert_adam":
+            return self.learning_rate * warmup_schedule(self.schedule, total, self.warmup_steps / total)(step)
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "cosine":
             done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
         return self.learning_rate * scale
+
+
+def with_defaults(settings: Mapping) -> dict:
+    """Settings from a file that an older version wrote: what there was not yet has its default."""
+    return {each.name: each.default for each in fields(TrainingSettings)} | dict(settings)
