@@ -1,6 +1,7 @@
 """Ablations: figures come from the hits, what was done is never repeated, results can be checked."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -164,6 +165,19 @@ def test_results_of_another_configuration_are_not_mixed(tiny, tmp_path, monkeypa
     monkeypatch.setattr(ablate, "describe", lambda *a: HEAD | {"configuration": {"steps": 9}})
     with pytest.raises(ValueError, match="another configuration"):
         ablate.ablate("tiny", path)
+
+
+def test_results_from_before_there_was_a_setting_are_those_of_its_default(tiny, tmp_path, monkeypatch):
+    path = tmp_path / "r.json"
+    ablate.ablate("tiny", path)
+    tiny.clear()
+    for optimizer, same in (("adamw", True), ("bert_adam", False)):
+        training = HEAD["configuration"]["training"] | {"optimizer": optimizer}
+        head = HEAD | {"configuration": {"training": training}}
+        monkeypatch.setattr(ablate, "describe", lambda *a, head=head: head)
+        with nullcontext() if same else pytest.raises(ValueError, match="another configuration"):
+            ablate.ablate("tiny", path)
+    assert tiny == []
 
 
 def test_a_search_that_was_killed_trains_its_best_rate_again(tiny, tmp_path):

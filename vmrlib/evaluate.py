@@ -175,7 +175,7 @@ def tvr_table(figures: dict) -> list[str]:
         by_type = figures.get(f"{task}_by_type")
         types = corpus.TYPES if by_type else ()
         rows = [
-            [_corpus_name(key), value, *(by_type[f"{name}-{key}"] for name in types)]
+            [recall_name(key), value, *(by_type[f"{name}-{key}"] for name in types)]
             for key, value in figures[task].items()
         ]
         lines += ([""] if lines else []) + columns([task, "all", *types], rows)
@@ -210,7 +210,7 @@ def _cell(value) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def _corpus_name(key: str) -> str:
+def recall_name(key: str) -> str:
     """`0.5-r1` as `R@1, IoU=0.5`, `r1` as `R@1`."""
     iou, _, rank = key.rpartition("-")
     return f"R@{rank[1:]}, IoU={iou}" if iou else f"R@{rank[1:]}"

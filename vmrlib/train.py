@@ -15,6 +15,7 @@ from torch import nn
 
 from vmrlib.checkpoints import load, restore, without_queues
 from vmrlib.configuration import RunConfig, parse_change, read_config
+from vmrlib.corpus_figures import corpus_figures, corpus_lines
 from vmrlib.data.annotations import Query
 from vmrlib.data.model_free import constant_window, full_video, train_median, truths
 from vmrlib.data.predictions import write_predictions
@@ -23,6 +24,7 @@ from vmrlib.evaluate import columns
 from vmrlib.material import Material, describe_set, notebook_material
 from vmrlib.metrics import evaluate_span, mean_iou, recall_at
 from vmrlib.models.msat import learnt_parameters
+from vmrlib.models.reloclnet import ReLoCLNet
 from vmrlib.plan import for_planning, make_plan
 from vmrlib.training import predict, train
 
@@ -207,7 +209,8 @@ def evaluate_split(
     """The figures of a trained model on a split, beside those of answers that need no model.
 
     Predictions are written into the run folder, for `vmrlib evaluate span` and `vmrlib analyse`. Where a
-    query has no moments, as in the files of a challenge, there are predictions, but no figures.
+    query has no moments, as in the files of a challenge, there are predictions, but no figures. ReLoCLNet
+    also searches all videos of the split: `corpus`.
     """
     settings = material.config.training
     queries = material.queries(split)
@@ -220,6 +223,8 @@ def evaluate_split(
         train_queries = material.queries(material.config.data.train)
         report["figures"] = evaluate_span(predictions, queries, convention=settings.convention)
         report["baselines"] = baseline_figures(train_queries, queries, settings.convention)
+        if isinstance(model, ReLoCLNet):
+            report["corpus"] = corpus_figures(model, dataset, train_queries, queries)
     return report
 
 
@@ -250,4 +255,5 @@ def evaluation_lines(figures: dict, title: str) -> list[str]:
     rows = [[title, *(figures["figures"][name] for name in SHOWN)]]
     rows += [[name, *(values.get(key) for key in SHOWN)] for name, values in figures["baselines"].items()]
     heading = f"{figures['split']}: {figures['figures']['queries']} queries, %, in {figures['predictions']}"
-    return [heading, *columns(["", *SHOWN], rows)]
+    lines = [heading, *columns(["", *SHOWN], rows)]
+    return [*lines, "", *corpus_lines(figures["corpus"], title)] if "corpus" in figures else lines
