@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import vmrlib
 from vmrlib.data.files import write_bytes, write_text
 from vmrlib.models.acb import ACB, ACBConfig
+from vmrlib.models.mmn import MMN, MMNConfig
 from vmrlib.models.msat import MSAT, MSATConfig
 from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import Vocabulary, WordVectors
@@ -33,7 +34,7 @@ from vmrlib.text import Vocabulary, WordVectors
 __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 
 FORMAT = 1
-MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig)}
+MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig), "mmn": (MMN, MMNConfig)}
 TABLE = "words.table"  # of the word vectors, among the weights
 QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 

@@ -23,6 +23,7 @@ import yaml
 from vmrlib.data.annotations import shown
 from vmrlib.engine.settings import TrainingSettings
 from vmrlib.models.acb import ACBConfig
+from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
 
 PRESETS = {
@@ -32,7 +33,12 @@ PRESETS = {
     "acb_stage": ACBConfig.stage,
     "acb_tacos": ACBConfig.tacos,
     "acb_activitynet": ACBConfig.activitynet,
+    "mmn_stage": MMNConfig.stage,
+    "mmn_charades": MMNConfig.charades,
+    "mmn_activitynet": MMNConfig.activitynet,
+    "mmn_tacos": MMNConfig.tacos,
 }
+ModelConfig = MSATConfig | MMNConfig  # and what derives from them
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -42,12 +48,17 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A preset of MSATConfig or ACBConfig and the fields that are to differ from it."""
+    """A preset of MSATConfig, ACBConfig or MMNConfig and the fields that are to differ from it."""
 
     preset: str
     changes: Mapping = field(default_factory=dict)
 
-    def config(self, **sizes) -> MSATConfig:
+    @property
+    def fields(self) -> frozenset[str]:
+        """The names of the numbers that the model's configuration has."""
+        return frozenset(PRESETS[self.preset].__self__.__dataclass_fields__)
+
+    def config(self, **sizes) -> ModelConfig:
         """The model's configuration; `sizes` are those of the data, where no change sets them."""
         return PRESETS[self.preset](**(sizes | dict(self.changes)))
 
@@ -206,7 +217,7 @@ def _model(values: Mapping, file: str, key: str) -> dict:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
     kind = PRESETS[preset].__self__  # the class that the preset belongs to
-    if isinstance(values.get("contrast"), dict) and (default := PRESETS[preset]().contrast):
+    if isinstance(values.get("contrast"), dict) and (default := getattr(PRESETS[preset](), "contrast", None)):
         values = values | {"contrast": asdict(default) | values["contrast"]}  # some of it is another's
     changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:

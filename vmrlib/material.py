@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmrlib.configuration import FeatureSource, RunConfig, read_config
+from vmrlib.configuration import FeatureSource, ModelConfig, RunConfig, read_config
 from vmrlib.data.annotations import Query, read_jsonl
 from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
 from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
-from vmrlib.models.msat import MSATConfig
 from vmrlib.sources import (
     MaterialError,
     Split,
@@ -107,7 +106,7 @@ class Material:
             negatives["negatives"] = self.config.data.negatives
             if isinstance(split, StageSplit):
                 negatives["absent"] = partial(is_absent, split)
-        dataset = MomentDataset(
+        dataset = model.dataset(
             self.queries(name),
             self.features(name),
             model.clips,
@@ -116,7 +115,7 @@ class Material:
             self.vocabulary,
             seed=self.config.training.seed,
             targets=targets,
-            longest=model.positions - model.points,
+            longest=model.longest,
             **negatives,
         )
         if not len(dataset):
@@ -139,10 +138,11 @@ class Material:
         return read_words(self.config.words, self.vocabulary, texts)
 
     @cached_property
-    def model_config(self) -> MSATConfig:
-        """The model's configuration with the sizes of this data: dim_video, dim_words, vocabulary."""
+    def model_config(self) -> ModelConfig:
+        """The model's configuration with the sizes of this data: of features, word vectors, vocabulary."""
         dim = sum(record["dim"] for record in self.feature_records)
         sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}
+        sizes = {name: value for name, value in sizes.items() if name in self.config.model.fields}
         config = self.config.model.config(**sizes)
         for name, value in sizes.items():
             if getattr(config, name) != value:

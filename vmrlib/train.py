@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from vmrlib.checkpoints import load, restore, without_queues
 from vmrlib.configuration import RunConfig, parse_change, read_config
@@ -21,7 +22,7 @@ from vmrlib.engine.processes import Processes
 from vmrlib.evaluate import columns
 from vmrlib.material import Material, describe_set, notebook_material
 from vmrlib.metrics import evaluate_span, mean_iou, recall_at
-from vmrlib.models.msat import MSAT, learnt_parameters
+from vmrlib.models.msat import learnt_parameters
 from vmrlib.plan import for_planning, make_plan
 from vmrlib.training import predict, train
 
@@ -149,13 +150,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def new_model(material: Material) -> MSAT:
-    """The model of a run, untrained: its weights are drawn from the run's seed."""
+def new_model(material: Material) -> nn.Module:
+    """The model of a run, untrained: its weights are drawn from the run's seed, or published ones."""
     torch.manual_seed(material.config.training.seed)
-    return material.model_config.build()
+    model = material.model_config.build()
+    if hasattr(model, "load_pretrained"):
+        model.load_pretrained()
+    return model
 
 
-def start_from(path: str, model: MSAT, material: Material) -> dict:
+def start_from(path: str, model: nn.Module, material: Material) -> dict:
     """Which weights `model` now has: those of a checkpoint of the same configuration, features and words."""
     checkpoint = load(path)
     here, there = asdict(model.config), asdict(checkpoint.model.config)
@@ -180,7 +184,7 @@ def kinds_of_input(about: Mapping) -> dict[str, str | None]:
     return {"features": ", ".join(features), "words_from": about.get("words_from")}
 
 
-def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
+def heading(material: Material, train_set, val_set, model: nn.Module) -> list[str]:
     """What is trained on what, with counts."""
     config = material.config
     known = [word in material.words for word in material.vocabulary.words[1:-1]]
@@ -200,7 +204,9 @@ def heading(material: Material, train_set, val_set, model: MSAT) -> list[str]:
     return lines
 
 
-def evaluate_split(model: MSAT, material: Material, split: str, out: Path, verbose: bool = False) -> dict:
+def evaluate_split(
+    model: nn.Module, material: Material, split: str, out: Path, verbose: bool = False
+) -> dict:
     """The figures of a trained model on a split, beside those of answers that need no model.
 
     Predictions are written into the run folder, for `vmrlib evaluate span` and `vmrlib analyse`. Where a

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from vmrlib.data.loaders import MomentDataset, collate, seed_of
+from vmrlib.data.loaders import MomentDataset, seed_of
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
 from vmrlib.engine.predicting import predict, score, to_device
 from vmrlib.engine.processes import Processes
@@ -94,7 +94,7 @@ def train(
     model.to(processes.device)
     fused = processes.device.type in ("cpu", "cuda")  # one call instead of five for each parameter
     optimiser = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, betas=(0.9, 0.999), weight_decay=0, fused=fused
+        parameter_groups(model), settings.learning_rate, betas=(0.9, 0.999), weight_decay=0, fused=fused
     )
     scaler = torch.amp.GradScaler(processes.device.type, enabled=settings.precision == "fp16")
     about = {"seed": settings.seed} | dict(about or {})
@@ -115,7 +115,7 @@ def train(
             model.train()
             rate = settings.learning_rate_at(progress.step, total, progress.scale)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
 
             losses: dict[str, Tensor] = {}
             for number, (share, batch) in enumerate(parts, start=1):
@@ -174,6 +174,16 @@ def train(
     return _result(progress, log)
 
 
+def parameter_groups(model: nn.Module) -> list[dict]:
+    """What the optimiser is given: all parameters, or the groups that a model makes of them.
+
+    A group may have constants of AdamW's, and the `share` of the learning rate that its parameters get.
+    """
+    if hasattr(model, "parameter_groups"):
+        return model.parameter_groups()
+    return [{"params": list(model.parameters())}]
+
+
 def batches_from(
     dataset: MomentDataset, step: int, settings: TrainingSettings, processes: Processes
 ) -> Iterator[tuple[int, list[int], list[tuple[float, dict]]]]:
@@ -195,7 +205,7 @@ def batches_from(
                 dataset,
                 batch_sampler=[processes.share(part) for each in parts for part in each],
                 num_workers=settings.workers,
-                collate_fn=collate,
+                collate_fn=dataset.collate,
                 generator=torch.Generator(),  # else it would take a number from the one that dropout uses
             )
         )
