@@ -67,7 +67,7 @@ class MMN(nn.Module):
     def clip_features(self, video: Float[Tensor, "V M D"]) -> Float[Tensor, "V C N"]:
         """N clip features: a linear layer, and the mean of every M / N clips."""
         width = self.config.clips // self.config.cells
-        return F.avg_pool1d(self.clips_in(video).relu().mT, width)
+        return F.avg_pool1d(self.clips_in(self.config.video_scale * video).relu().mT, width)
 
     def moment_map(self, clips: Float[Tensor, "V C N"]) -> Float[Tensor, "V C N N"]:
         """The largest value among the clips of each moment; zeros where the map has none."""

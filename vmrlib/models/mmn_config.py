@@ -32,7 +32,7 @@ class MMNConfig:
     pretrained: hub id or folder of the DistilBERT that reads sentences; None: it reads word vectors.
     longest: words, or tokens, of a sentence. tokens: rows of DistilBERT's table.
     text_rate: of the learning rate, for DistilBERT. frozen_epochs: so many it does not learn at all.
-    words_scale: factor of word vectors.
+    video_scale, words_scale: factors of features and word vectors; of norm 1 they are faint at first.
     """
 
     clips: int
@@ -67,6 +67,7 @@ class MMNConfig:
     dropout: float = 0.1
     text_rate: float = 0.1
     frozen_epochs: int = 0
+    video_scale: float = 1.0
     words_scale: float = 1.0
 
     dataset = VideoDataset  # what it is trained on: an item is a video with all its sentences
@@ -205,6 +206,7 @@ class MMNConfig:
             "text_heads": 4,
             "dropout": 0.0,
             "text_rate": 1.0,
-            "words_scale": 1.0,
+            "video_scale": 10.0,
+            "words_scale": 10.0,
         }
         return cls(**(values | changes))
