@@ -1,0 +1,233 @@
+"""How fast MMN trains: what channels-last, bf16 and compilation give over float32, on the CPU.
+
+    python benchmarks/mmn.py [--quick]
+
+Nearly all of the cost is the convolutions'. Compared in turn, in one process, one thread, with the same
+weights, the same noise and sentences as vectors: the plain transcription of the specification, vmrlib's model
+in float32, the same with its kernels channels-last, then in bf16, too, and then compiled. Float32 must give
+the transcription's scores, losses and gradients; bf16 must give those to its own precision, which is printed.
+
+`speedup_train_bf16` is the ratio of a training step (forward, losses, backward) in float32 and in the last
+of these forms, in CPU seconds, medians; `memory_ratio` compares the peak of such a step, weights and
+gradients included, with what there was after the imports, in a fresh process each. `--quick` has smaller maps
+and fewer channels, and leaves compilation out.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+
+import torch
+from msat import resident, timed
+from reference import mmn as plain
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vmrlib.models.mmn import MMN
+from vmrlib.models.mmn_config import MMNConfig
+from vmrlib.models.official import from_official
+
+RUNS = 5
+VIDEOS, SENTENCES = 2, (3, 2)  # and how many sentences each has
+RELEASED_GFLOP = {"activitynet": 997, "charades": 103}  # forward, a video
+QUICK_DIM = 128
+TEXT = {"pretrained": None, "text_layers": 1, "text_heads": 1, "dim_text": 8, "dim_text_ffn": 8}
+FORMS = ("float32", "channels_last", "bf16", "compiled")
+SCALAR = {"rel": 0.05, "cosine": 0.95}  # what bf16 must reach: losses, and the direction of all gradients
+
+
+class Sentences(nn.Module):
+    """Given vectors in the place of the text encoder."""
+
+    def __init__(self, vectors: list[torch.Tensor]):
+        super().__init__()
+        self.vectors = vectors
+
+    def forward(self, batch: dict) -> list[torch.Tensor]:
+        return self.vectors
+
+
+def sizes(quick: bool) -> dict:
+    """Numbers by the names that both sides share: ActivityNet's, or Charades' with fewer channels."""
+    preset = MMNConfig.charades(dim=QUICK_DIM, dim_maps=QUICK_DIM) if quick else MMNConfig.activitynet()
+    return {name: getattr(preset, name) for name in plain.Sizes.__dataclass_fields__}
+
+
+def generate(quick: bool) -> dict:
+    """A batch of noise; the moments have all lengths."""
+    shape, generator = sizes(quick), torch.Generator().manual_seed(0)
+    video = torch.randn(VIDEOS, shape["clips"], shape["dim_video"], generator=generator)
+    number, cells = sum(SENTENCES), shape["cells"]
+    start = torch.rand(number, 1, generator=generator, dtype=torch.float64) * cells / 2
+    length = 1 + torch.rand(number, 1, generator=generator, dtype=torch.float64) * (cells / 2 - 1)
+    return {
+        "video": nn.functional.normalize(video, dim=-1),
+        "sentence_video": torch.arange(VIDEOS).repeat_interleave(torch.tensor(SENTENCES)),
+        "duration": torch.full((number,), 120.0, dtype=torch.float64),
+        "moments_cell": torch.cat([start, start + length], dim=1),
+        "vectors": list(torch.randn(2, number, shape["dim_joint"], generator=generator)),
+    }
+
+
+class Plain:
+    """The transcription in benchmarks/reference/."""
+
+    def __init__(self, quick: bool):
+        torch.manual_seed(0)
+        self.model = plain.PlainMMN(plain.Sizes(**sizes(quick)))
+
+    def infer(self, batch: dict) -> torch.Tensor:
+        """Scores of all cells of the map."""
+        with torch.inference_mode():
+            out = self.model.eval()(batch["video"], *batch["vectors"], list(SENTENCES))
+        return out["score2d"]
+
+    def learn(self, batch: dict) -> dict:
+        """The losses of a training step, after its backward pass."""
+        self.model.train().zero_grad()
+        outputs = self.model(batch["video"], *batch["vectors"], list(SENTENCES))
+        durations = batch["duration"].float()[:VIDEOS]
+        moments = batch["moments_cell"].float() * durations[0] / self.model.sizes.cells
+        contrast = batch["vectors"][0]
+        losses = plain.losses(outputs, contrast, list(SENTENCES), moments, durations, self.model)
+        losses["total"].backward()
+        return losses
+
+    def gradients(self) -> list[torch.Tensor]:
+        """Of the kernels, in their order."""
+        return [layer.weight.grad for layer in self.model.proposal_conv.convs]
+
+
+class Ours:
+    """vmrlib's model in one of the `FORMS`; each has what those before it have."""
+
+    def __init__(self, quick: bool, form: str, weights: dict | None = None):
+        torch.manual_seed(0)
+        self.form, constants = FORMS.index(form), {"contrast_epochs": 1}
+        config = MMNConfig(**sizes(quick), **TEXT, **constants)
+        self.model = from_official("mmn", weights, config, partial=True) if weights else MMN(config)
+        if self.form >= 1:
+            self.model.convolutions.to(memory_format=torch.channels_last)
+        if self.form >= 3:
+            self.model.convolutions.compile()
+
+    def outputs(self, batch: dict) -> dict:
+        self.model.text = Sentences(batch["vectors"])
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.form >= 2):
+            return self.model(batch)
+
+    def infer(self, batch: dict) -> torch.Tensor:
+        """Scores of all cells of the map."""
+        with torch.inference_mode():
+            self.model.eval()
+            scores = self.model.scores(self.outputs(batch))
+            grid = scores.new_zeros(len(scores), self.model.config.cells, self.model.config.cells)
+            grid[:, self.model.cells[:, 0], self.model.cells[:, 1]] = scores
+        return grid
+
+    def learn(self, batch: dict) -> dict:
+        """The losses of a training step, after its backward pass."""
+        self.model.train().zero_grad()
+        losses = self.model.loss(self.outputs(batch), batch)
+        losses["total"].backward()
+        return losses
+
+    def gradients(self) -> list[torch.Tensor]:
+        """Of the kernels, in their order."""
+        return [layer.weight.grad for layer in self.model.convolutions.layers]
+
+
+def build(name: str, quick: bool, weights: dict | None = None) -> Plain | Ours:
+    return Plain(quick) if name == "plain" else Ours(quick, name, weights)
+
+
+def assert_equal_steps(sides: dict, losses: dict) -> dict[str, float]:
+    """Float32 agrees to rounding; of bf16, how far the losses are off and the cosine of all gradients."""
+    expected, precision = sides["plain"].gradients(), {}
+    for name, side in sides.items():
+        off = max(abs(losses[name][key].item() / value.item() - 1) for key, value in losses["plain"].items())
+        pairs = list(zip(side.gradients(), expected, strict=True))
+        if name in ("bf16", "compiled"):
+            mine, theirs = (torch.cat([each[n].flatten() for each in pairs]) for n in (0, 1))
+            cosine = nn.functional.cosine_similarity(mine, theirs, dim=0).item()
+            assert off <= SCALAR["rel"] and cosine >= SCALAR["cosine"], f"{name}: {off:.3f}, {cosine:.3f}"
+            precision |= {f"losses_off_{name}": off, f"gradient_cosine_{name}": cosine}
+        else:
+            assert off <= 1e-4, f"{name}: losses are off by {off:.1e}"
+            for mine, theirs in pairs:
+                assert (mine - theirs).abs().max() <= 2e-3 * theirs.abs().max(), f"gradients of {name}"
+    return precision
+
+
+def peak_memory(name: str, quick: bool) -> float:
+    """MB that a training step needs beyond the imports, measured in a fresh process."""
+    command = [sys.executable, __file__, "--memory", name, *(["--quick"] if quick else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="smaller sizes, nothing compiled")
+    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    quick = options.quick
+    if options.memory:
+        before = resident()
+        build(options.memory, quick).learn(generate(quick))
+        print(resident() - before)
+        return
+    forms = FORMS[:-1] if quick else FORMS
+    memory = {name: peak_memory(name, quick) for name in ("plain", *forms)}
+    batch, first = generate(quick), build("plain", quick)
+    weights = {name: value.clone() for name, value in first.model.state_dict().items()}
+    sides = {"plain": first} | {name: build(name, quick, weights) for name in forms}
+    flop = {}
+    for name in ("plain", "float32"):
+        with FlopCounterMode(display=False) as counter:
+            sides[name].infer(batch)
+        flop[name] = counter.get_total_flops() / VIDEOS / 1e9
+    if not quick:
+        released = RELEASED_GFLOP["activitynet"]
+        assert abs(flop["plain"] / released - 1) <= 0.03, "the transcription does other work"
+
+    seconds = {(name, step): [] for name in sides for step in ("forward", "train")}
+    for _ in range(RUNS + 1):  # the first one warms up, and compiles
+        scores, losses = {}, {}
+        for name, side in sides.items():
+            spent, scores[name] = timed(side.infer, batch)
+            seconds[name, "forward"].append(spent)
+            spent, losses[name] = timed(side.learn, batch)
+            seconds[name, "train"].append(spent)
+        for name in ("float32", "channels_last"):
+            torch.testing.assert_close(scores[name], scores["plain"], atol=3e-5, rtol=1e-4)
+        precision = assert_equal_steps(sides, losses)
+
+    median = {key: statistics.median(values[1:]) for key, values in seconds.items()}
+    print(f"{VIDEOS} videos, median of {RUNS} alternating runs on one thread, CPU seconds:")
+    for name in sides:
+        work = f" ({flop[name]:.1f} GFLOP a video)" if name in flop else ""
+        print(
+            f"  {name:13} forward {median[name, 'forward']:.3f}{work}, "
+            f"training step {median[name, 'train']:.3f}, peak {memory[name]:.0f} MB"
+        )
+    print(f"the released code: {RELEASED_GFLOP} GFLOP a video, forward, in its convolutions")
+    last = forms[-1]
+    result = {
+        "speedup_train_bf16": median["float32", "train"] / median[last, "train"],
+        "memory_ratio": memory[last] / memory["float32"],
+        "speedup_train": median["plain", "train"] / median["float32", "train"],
+        "memory_ratio_float32": memory["float32"] / memory["plain"],
+    }
+    result |= {f"seconds_{step}_{name}": value for (name, step), value in median.items()}
+    result |= {f"megabytes_{name}": value for name, value in memory.items()}
+    result |= {f"gigaflop_{name}": value for name, value in flop.items()} | precision
+    result = {name: round(value, 3) for name, value in result.items()}
+    print(json.dumps(result | {"last_form": last, "quick": quick}))
+
+
+if __name__ == "__main__":
+    main()
