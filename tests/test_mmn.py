@@ -14,12 +14,14 @@ from vmrlib.configuration import read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.by_video import VideoDataset
 from vmrlib.data.loaders import LoaderError, train_vocabulary
+from vmrlib.material import Material, describe_set
 from vmrlib.models import mmn_losses
 from vmrlib.models.mmn import MMN, cosines
 from vmrlib.models.mmn_config import MMNConfig
 from vmrlib.models.mmn_proposals import MaskedConvolutions, pool_moments, proposal_cells, window_shares
 from vmrlib.models.official import from_official
 from vmrlib.models.official_mmn import mmn_names
+from vmrlib.train import new_model
 from vmrlib.training import TrainingSettings, predict, train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -410,6 +412,18 @@ def test_it_trains_through_the_engine_and_comes_back_from_its_checkpoint(tmp_pat
     assert found.config == model.config
     pairs = zip(predict(model, items), predict(found, items), strict=True)
     assert all((one.moments == other.moments).all() for one, other in pairs)
+
+
+def test_material_puts_the_queries_of_a_video_together():
+    config = read_config(CONFIGS / "mmn_stage.yaml", {"data.videos": 3, "data.train_videos": 4})
+    material = Material(config, simulate=True)
+    items, model = material.dataset("train"), new_model(material)
+    assert isinstance(items, VideoDataset) and len(items) == 4
+    queries = len(material.queries("train"))
+    assert f"{queries} queries about 4 videos, {queries} moments" in describe_set("", items, material)
+    batch = items.collate([items[number] for number in range(4)])
+    assert len(batch["video"]) == 4 and len(batch["words"]) == queries
+    assert model.loss(model(batch), batch)["total"].isfinite()
 
 
 # --- configurations

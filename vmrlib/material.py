@@ -249,7 +249,7 @@ def describe_set(name: str, dataset: MomentDataset, material: Material) -> str:
     videos = len({query.video_id for query in dataset.queries})
     line = f"{len(dataset.queries)} queries about {videos} videos"
     if dataset.targets:
-        line += f", {len(dataset)} moments"
+        line += f", {dataset.moment_count} moments"
     if dataset.dropped:
         line += f" ({len(dataset.dropped)} outside of their videos, left out)"
     return f"{name}: {line}"

@@ -163,6 +163,11 @@ class MomentDataset(Dataset):
         self.set_epoch(0)
 
     def __len__(self) -> int:
+        return self.moment_count
+
+    @property
+    def moment_count(self) -> int:
+        """How many pairs of a query and a moment there are, negatives included."""
         return len(self._items) * (1 + self.negatives)
 
     def __getitem__(self, index: int) -> dict:
