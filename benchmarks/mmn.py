@@ -5,7 +5,7 @@
 Nearly all of the cost is the convolutions'. Compared in turn, in one process, one thread, with the same
 weights, the same noise and sentences as vectors: the plain transcription of the specification, vmrlib's model
 in float32, the same with its kernels channels-last, then in bf16, too, and then compiled. Float32 must give
-the transcription's scores, losses and gradients; how near the other forms come is asserted loosely and printed.
+the transcription's scores, losses and gradients; how near the others come is asserted loosely and printed.
 
 `speedup_train_bf16` is the ratio of a training step (forward, losses, backward) in float32 and in the last
 of these forms, in CPU seconds, medians; `memory_ratio` compares the peak of such a step, weights and
