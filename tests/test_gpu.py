@@ -7,12 +7,11 @@ import pytest
 import torch
 from test_acb import BOTH
 from test_acb import make_batch as make_acb_batch
-from test_mmn import SMALL as SMALL_MMN
-from test_mmn import make_batch as make_mmn_batch
 from test_msat import SMALL, for_inference, make_batch
+from toy_mmn import make_batch as make_mmn_batch
+from toy_mmn import small_model
 
 from vmrlib.models.acb import ACB
-from vmrlib.models.mmn import MMN
 from vmrlib.models.msat import MSAT
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a G
 MODELS = {
     "msat": lambda: (MSAT(replace(SMALL, initial_std=0.3)), make_batch()),
     "acb_vtc": lambda: (ACB(replace(BOTH, initial_std=0.3)), make_acb_batch()),
-    "mmn": lambda: (MMN(SMALL_MMN), make_mmn_batch()),
+    "mmn": lambda: (small_model(), make_mmn_batch()),
 }
 
 

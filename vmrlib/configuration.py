@@ -234,7 +234,10 @@ def _typed(hint, value, file: str, key: str):
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        return _typed(next(each for each in arguments if each is not type(None)), value, file, key)
+        kinds = [each for each in arguments if each is not type(None)]
+        listed = isinstance(value, list | tuple)
+        fitting = [each for each in kinds if (typing.get_origin(each) is tuple) == listed]
+        return _typed((fitting or kinds)[0], value, file, key)
     if is_dataclass(hint):
         return _filled(hint, value, file, key)
     if origin is tuple:

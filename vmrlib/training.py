@@ -113,7 +113,7 @@ def train(
     with _deterministic(settings.deterministic), bar:
         for epoch, indexes, parts in batches_from(train_set, progress.step, settings, processes):
             model.train()
-            rate = settings.learning_rate_at(progress.step, total, progress.scale)
+            rate = settings.learning_rate_at(progress.step, total, progress.scale, epoch)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group.get("share", 1.0)
 

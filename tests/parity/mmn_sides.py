@@ -168,8 +168,11 @@ class Plain:
         iou = plain.iou_loss(logits.sigmoid() * mask, ious, mask, self.sizes)
         return {"iou": iou, "video": video, "sentence": sentence}
 
+    def mask(self):
+        return self.model.feat2d.mask
+
     def map(self, clips):
-        return self.model.feat2d.mask, self.model.feat2d(clips)
+        return self.model.feat2d(clips)
 
     def scores(self):
         contrast, iou = self.case.data["in.contrastive_score"], self.case.data["in.iou_score"]
@@ -241,8 +244,11 @@ class Ours:
         outputs = {"similarities": cosines(sentences, maps[:, :, i, j].mT), "iou_logits": logits[:, i, j]}
         return self.model.loss(outputs, self.batch)
 
+    def mask(self):
+        return self.on_map(torch.ones(len(self.model.cells))).bool()
+
     def map(self, clips):
-        return self.on_map(torch.ones(len(self.model.cells))).bool(), self.model.moment_map(clips)
+        return self.model.moment_map(clips)
 
     def stored_outputs(self):
         """What `forward` would return for the scores in the file."""

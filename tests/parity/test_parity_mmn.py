@@ -64,6 +64,7 @@ def test_maps_scores_losses_and_answers_of_whole_networks(golden, side):
     for case in cases(golden, "model_*"):
         assert {"cw", "nms", "margin"} <= NAMES.keys() & case.about.keys()
         ran = side(case)
+        assert torch.equal(ran.mask(), case.mask), case.name
         with torch.no_grad():
             named = ran.run(training=False)
             for key in [key for key in case.data if key.startswith("out.")]:
@@ -104,6 +105,7 @@ def test_a_step_in_training_mode(golden, side):
 def test_losses_and_their_gradients(golden, side):
     for case in cases(golden, "loss_*"):
         ran, data = side(case), case.data
+        assert torch.equal(ran.mask(), case.mask), case.name
         inputs = [data[f"in.{name}"].clone().requires_grad_() for name in ("maps", "sents", "iou_logits")]
         losses = ran.own_losses(*inputs)
         assert_same_losses(case, "loss.", losses)
@@ -121,16 +123,17 @@ def test_losses_and_their_gradients(golden, side):
 @SIDES
 def test_masks_and_maps_of_clips(golden, side):
     for case in cases(golden, "feat2d_*"):
-        mask, maps = side(case).map(case.data["in.x"])
-        assert torch.equal(mask, case.mask), case.name
-        assert torch.equal(maps, case.data["out.map2d"]), case.name
-        assert int(mask.sum()) == case.about["proposals"]
+        ran = side(case)
+        assert torch.equal(ran.map(case.data["in.x"]), case.data["out.map2d"]), case.name
+        assert torch.equal(ran.mask(), case.mask), case.name
+        assert int(case.mask.sum()) == case.about["proposals"]
 
 
 @SIDES
 def test_answers_to_given_scores(golden, side):
     for case in cases(golden, "eval_*"):
         ran = side(case)
+        assert torch.equal(ran.mask(), case.mask), case.name
         assert_close(ran.scores(), case.data["out.score2d"], f"{case.name} scores")
         answers = ran.answers(top=case.data["eval.nms_top10"].shape[1])
         assert_same_answers(case, answers)

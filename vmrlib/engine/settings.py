@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -25,8 +26,9 @@ class TrainingSettings:
     accumulation: so many parts of a batch one after the other, for less memory. A mean over some of
     the samples only (MSAT's loss of regression leaves negatives out, that of words all that hide none) is
     that of each part; where parts have unequally many of them, a step is not quite that of the whole batch.
-    schedule: constant, cosine (to 0), or plateau (times 0.8 after 21 evaluations without a better metric);
-    after `warmup_steps` of linear growth. precision: float32, bf16 or fp16.
+    schedule: constant, cosine (to 0), plateau (times 0.8 after 21 evaluations without a better metric), or
+    numbers of epochs, after each of which the rate is divided by ten; after `warmup_steps` of linear growth.
+    precision: float32, bf16 or fp16.
     clip_norm: of all gradients together.
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
     evaluate_epochs, evaluate_steps: how often; neither: after each epoch.
@@ -40,7 +42,7 @@ class TrainingSettings:
     learning_rate: float | int = 1e-4
     epochs: float | int | None = None
     steps: int | None = None
-    schedule: str = "constant"
+    schedule: str | tuple[int, ...] = "constant"
     warmup_steps: int = 0
     accumulation: int = 1
     precision: str = "float32"
@@ -84,10 +86,16 @@ class TrainingSettings:
             raise TrainingError("training: say either epochs or steps")
         if self.evaluate_epochs is not None and self.evaluate_steps is not None:
             raise TrainingError("training: say either evaluate_epochs or evaluate_steps")
-        for name, allowed in (("schedule", SCHEDULES), ("precision", tuple(PRECISIONS))):
-            if getattr(self, name) not in allowed:
-                found = getattr(self, name)
-                raise TrainingError(f"training.{name}: expected one of {', '.join(allowed)}, found {found!r}")
+        if self.precision not in PRECISIONS:
+            expected = f"expected one of {', '.join(PRECISIONS)}"
+            raise TrainingError(f"training.precision: {expected}, found {self.precision!r}")
+        if isinstance(self.schedule, str):
+            if self.schedule not in SCHEDULES:
+                expected = f"expected one of {', '.join(SCHEDULES)}, or a list of epochs"
+                raise TrainingError(f"training.schedule: {expected}, found {self.schedule!r}")
+        elif not self.schedule or any(one >= next_one for one, next_one in pairwise((0, *self.schedule))):
+            found = list(self.schedule)
+            raise TrainingError(f"training.schedule: expected epochs above 0 that rise, found {found}")
         for name, check in (("metric", metric_thresholds), ("convention", sign_of)):
             try:
                 check(getattr(self, name))
@@ -106,11 +114,16 @@ class TrainingSettings:
         every = self.evaluate_steps or (self.evaluate_epochs or 1) * self.steps_per_epoch(samples)
         return step == self.total_steps(samples) or math.floor(step / every) > math.floor((step - 1) / every)
 
-    def learning_rate_at(self, step: int, total: int, scale: float = 1.0) -> float:
-        """The rate of the step after `step` steps of `total`; `scale` is what the plateaus left of it."""
+    def learning_rate_at(self, step: int, total: int, scale: float = 1.0, epoch: int = 0) -> float:
+        """The rate of the step after `step` steps of `total`, in an epoch, of which the first is 0.
+
+        `scale` is what the plateaus left of it.
+        """
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         if self.schedule == "cosine":
             done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        if not isinstance(self.schedule, str):
+            scale *= 0.1 ** sum(epoch >= passed for passed in self.schedule)
         return self.learning_rate * scale
