@@ -14,15 +14,19 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clips": 30}, "clips 30 are no multiple of cells 12"),
-        ({"kernel": 4, "layers": 3}, "kernel 4, layers 3"),
+        ({"clips": 30}, "clips: 30 are no multiple of cells 12"),
+        ({"kernel": 4, "layers": 3}, "kernel: 4 with layers 3"),
         ({"pooling_counts": (7, 4)}, "pooling_counts: they reach 15 clips ahead, there are 12"),
         ({"iou_range": (0.5, 0.5)}, "iou_range: expected two numbers, rising"),
         ({"group": 0}, "group: expected a number above 0, found 0"),
         ({"temperature_video": 0.0}, "temperature_video: expected a number above 0, found 0.0"),
-        ({"text_heads": 7}, "dim_text 64 is no multiple of text_heads 7"),
+        ({"text_heads": 7}, "dim_text: 64 is no multiple of text_heads 7"),
         ({"dropout": 1.0}, "dropout: expected a number from 0 to below 1, found 1.0"),
         ({"positives": 0}, "positives: expected a number above 0, found 0"),
+        ({"positives": 79}, "positives: the map has 78 moments, found 79"),
+        ({"pooling_counts": (3, 0)}, r"pooling_counts: expected numbers above 0, found \(3, 0\)"),
+        ({"margin": -0.1}, "margin: expected 0 or more, found -0.1"),
+        ({"nms_iou": 1.5}, r"nms_iou: expected an IoU in 0..1, found 1.5"),
     ],
 )
 def test_what_is_wrong_in_a_configuration_is_said(changes, message):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vmrlib.data.by_video import VideoDataset
-from vmrlib.models.mmn_proposals import longest_offset
+from vmrlib.models.mmn_proposals import longest_offset, proposal_cells
 
 if TYPE_CHECKING:
     from vmrlib.models.mmn import MMN
@@ -33,6 +33,7 @@ class MMNConfig:
     longest: words, or tokens, of a sentence. tokens: rows of DistilBERT's table.
     text_rate: of the learning rate, for DistilBERT. frozen_epochs: so many it does not learn at all.
     video_scale, words_scale: factors of features and word vectors; of norm 1 they are faint at first.
+    Raises ValueError that names the field and its value.
     """
 
     clips: int
@@ -73,26 +74,39 @@ class MMNConfig:
     dataset = VideoDataset  # what it is trained on: an item is a video with all its sentences
 
     def __post_init__(self):
-        sizes = ("clips", "cells", "kernel", "layers", "positives", "dim", "dim_maps", "dim_joint")
-        for name in (*sizes, "longest", "text_layers", "text_heads", "dim_text"):
+        maps = ("clips", "cells", "kernel", "layers", "positives")
+        texts = ("longest", "tokens", "text_layers", "text_heads")
+        for name in (*maps, *texts, *(each for each in self.__dataclass_fields__ if each.startswith("dim"))):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
-        for name in ("temperature_video", "temperature_sentence"):
+        for name in ("temperature_video", "temperature_sentence", "video_scale", "words_scale"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
+        for name in ("margin", "weight", "contrast_epochs", "power", "text_rate", "frozen_epochs"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name in ("removal_iou", "negative_iou", "nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected an IoU in 0..1, found {getattr(self, name)}")
         if self.clips % self.cells:
-            raise ValueError(f"clips {self.clips} are no multiple of cells {self.cells}")
+            raise ValueError(f"clips: {self.clips} are no multiple of cells {self.cells}")
         if (self.kernel - 1) * self.layers % 2:
-            raise ValueError(f"kernel {self.kernel}, layers {self.layers}: (kernel - 1) layers must be even")
+            found = f"kernel: {self.kernel} with layers {self.layers}"
+            raise ValueError(f"{found}: (kernel - 1) layers must be even")
+        if any(count < 1 for count in self.pooling_counts):
+            raise ValueError(f"pooling_counts: expected numbers above 0, found {self.pooling_counts}")
         if longest_offset(self.pooling_counts) >= self.cells:
             reach = longest_offset(self.pooling_counts)
             raise ValueError(f"pooling_counts: they reach {reach} clips ahead, there are {self.cells}")
+        moments = len(proposal_cells(self.cells, self.pooling_counts))
+        if self.positives > moments:
+            raise ValueError(f"positives: the map has {moments} moments, found {self.positives}")
         if not self.iou_range[0] < self.iou_range[1]:
             raise ValueError(f"iou_range: expected two numbers, rising, found {self.iou_range}")
         if self.group is not None and self.group < 1:
             raise ValueError(f"group: expected a number above 0, found {self.group}")
         if self.dim_text % self.text_heads:
-            raise ValueError(f"dim_text {self.dim_text} is no multiple of text_heads {self.text_heads}")
+            raise ValueError(f"dim_text: {self.dim_text} is no multiple of text_heads {self.text_heads}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a number from 0 to below 1, found {self.dropout}")
 
