@@ -41,6 +41,11 @@ def test_padding_and_the_rest_of_the_batch_change_no_answer(model):
         torch.testing.assert_close(alone, (moments, scores), atol=1e-5, rtol=1e-5)
 
 
+def test_a_sentence_that_is_too_long_is_an_error(model):
+    with pytest.raises(ValueError, match="a query of 41 words, the model reads 40"):
+        model(make_batch(words=41))
+
+
 def test_answers_are_moments_of_the_map_in_seconds_best_first(model):
     for moments, scores in model.localise(for_inference(make_batch()), top=4):
         assert moments.dtype == torch.float64 and (moments[:, 0] < moments[:, 1]).all()

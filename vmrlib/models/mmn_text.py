@@ -63,7 +63,10 @@ class SentenceEncoder(nn.Module):
         return self.pool(states, mask)
 
     def states(self, batch: Mapping) -> tuple[Float[Tensor, "S L d"], Bool[Tensor, "S L"]]:
-        """Last states of the words or tokens, and where there are any."""
+        """Last states of the words or tokens, and where there are any.
+
+        A tokenizer cuts off tokens beyond `config.longest`; more words raise ValueError.
+        """
         if self.config.pretrained:
             tokens = self.tokenizer(
                 batch["texts"],
@@ -76,6 +79,8 @@ class SentenceEncoder(nn.Module):
             states = self.bert(input_ids=tokens["input_ids"], attention_mask=mask)
         else:
             mask = batch["word_mask"]
+            if mask.shape[1] > self.config.longest:
+                raise ValueError(f"a query of {mask.shape[1]} words, the model reads {self.config.longest}")
             vectors = self.config.words_scale * batch["words"]
             vectors = self.bert.embeddings.word_embeddings(vectors)
             states = self.bert(inputs_embeds=vectors, attention_mask=mask.long())
