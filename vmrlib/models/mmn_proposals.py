@@ -18,12 +18,13 @@ def proposal_cells(
     All moments of one clip; then level l = 0, 1, ... has `pooling_counts[l]` diagonals, each 2^l further from
     the main one, of which every 2^l-th cell is taken.
     """
-    chosen, offset = torch.eye(cells, dtype=torch.bool), 0
+    # on the CPU whatever the default device: a configuration asks how many there are
+    chosen, offset = torch.eye(cells, dtype=torch.bool, device="cpu"), 0
     for level, count in enumerate(pooling_counts):
         step = 2**level
         for _ in range(count):
             offset += step
-            start = torch.arange(0, max(0, cells - offset), step)
+            start = torch.arange(0, max(0, cells - offset), step, device="cpu")
             chosen[start, start + offset] = True
     return chosen.nonzero().to(device)
 
