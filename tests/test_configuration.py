@@ -56,6 +56,8 @@ def test_values_can_be_replaced(tmp_path):
         ("steps: 10", "steps: 10, metric: R@9", "training.metric: expected"),
         ("steps: 10", "steps: 10, convention: mine", "training.convention: convention must be"),
         ("steps: 10", "steps: 10, schedule: steep", "training.schedule: expected one of constant"),
+        ("steps: 10", "steps: 10, schedule: [x]", "training.schedule.0: expected a whole number"),
+        ("steps: 10", "steps: 10, schedule: [2, 2]", "training.schedule: expected epochs above 0 that rise"),
         ("words: stage", "", "words: is missing"),
         ("words: stage", "words: 3", "words: expected text, found 3"),
         ("words: stage", "words: stage\nwords: stage", "the key 'words' is there twice"),

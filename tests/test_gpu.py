@@ -10,6 +10,8 @@ from test_acb import make_batch as make_acb_batch
 from test_msat import SMALL, for_inference, make_batch
 from test_reloclnet import SMALL as SMALL_RELOCLNET
 from test_reloclnet import make_batch as make_reloclnet_batch
+from toy_mmn import make_batch as make_mmn_batch
+from toy_mmn import small_model
 
 from vmrlib.models.acb import ACB
 from vmrlib.models.msat import MSAT
@@ -23,6 +25,7 @@ MODELS = {
     "acb_vtc": lambda: (ACB(replace(BOTH, initial_std=0.3)), make_acb_batch()),
     # all negatives: sampled ones are drawn on the device, and are others there
     "reloclnet": lambda: (ReLoCLNet(replace(SMALL_RELOCLNET, negatives="all")), make_reloclnet_batch()),
+    "mmn": lambda: (small_model(), make_mmn_batch()),
 }
 
 

@@ -74,7 +74,11 @@ def test_learning_rates_of_bert_adam_by_hand():
         ),
         (
             {"schedule": "linear"},
-            "training.schedule: expected one of constant, cosine, plateau, found 'linear'",
+            "training.schedule: expected one of constant, cosine, plateau, or a list of epochs",
+        ),
+        (
+            {"optimizer": "bert_adam", "schedule": (2, 4)},
+            "training.schedule: a list of epochs goes with adamw, not bert_adam",
         ),
     ],
 )

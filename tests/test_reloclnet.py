@@ -17,7 +17,7 @@ SMALL = ReLoCLNetConfig(
     dim_subtitles=5,
     dim_words=7,
     clips=CLIPS,
-    longest_query=WORDS + 4,
+    longest=WORDS + 4,
     dim=DIM,
     heads=4,
     dropout=0.0,
@@ -92,7 +92,7 @@ def test_presets_take_the_sizes_of_the_data_and_leave_out_what_the_model_has_not
     config = choice.config(dim_video=9, dim_words=8, vocabulary=100)
     assert (config.dim_video, config.dim_words, config.dim) == (9, 8, 32)
     assert PRESETS["reloclnet_tvr"]() == ReLoCLNetConfig.tvr()
-    assert config.positions - config.points == config.longest_query and config.cells == config.clips
+    assert config.cells == config.clips
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_sample_without_a_moment_is_refused():
 
 
 def test_a_sentence_that_is_too_long_is_refused():
-    model, batch = built(replace(SMALL, longest_query=4)), make_batch()
+    model, batch = built(replace(SMALL, longest=4)), make_batch()
     with pytest.raises(ValueError, match="a sequence of 5, but the model has positions for 4"):
         model(batch)
 

@@ -52,6 +52,9 @@ def test_learning_rates_by_hand():
     assert rates[9] == pytest.approx(0.5) and rates[13] == pytest.approx(0.5 * (1 + math.cos(0.9 * math.pi)))
     constant = TrainingSettings(steps=14, learning_rate=1.0)
     assert {constant.learning_rate_at(step, 14) for step in range(14)} == {1.0}
+    falling = TrainingSettings(steps=14, learning_rate=1.0, warmup_steps=2, schedule=(1, 3))
+    rates = [falling.learning_rate_at(step, 14, epoch=step // 2) for step in range(8)]
+    assert rates == pytest.approx([0.5, 1, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,10 @@ def test_learning_rates_by_hand():
         ({"steps": 1, "learning_rate": math.inf}, "training.learning_rate"),
         ({"steps": 1, "workers": -1}, "training.workers: expected 0 or more"),
         ({"steps": 1, "precision": "fp8"}, "training.precision: expected one of float32, bf16, fp16"),
+        ({"steps": 1, "schedule": "steep"}, "training.schedule: expected one of constant, cosine"),
+        ({"steps": 1, "schedule": ()}, "training.schedule: expected epochs above 0 that rise, found []"),
+        ({"steps": 1, "schedule": (0, 2)}, "training.schedule: expected epochs above 0 that rise"),
+        ({"steps": 1, "schedule": (3, 3)}, "that rise, found [3, 3]"),
         ({"steps": 1, "metric": "R@6, IoU=0.5"}, "training.metric: expected"),
         ({"steps": 1, "metric": "R@1,IoU=.5"}, "training.metric: expected"),
     ],
@@ -227,6 +234,26 @@ def test_patience_stops_and_a_plateau_lowers_the_rate():
     rates = [record["learning_rate"] for record in result.log if "losses" in record]
     assert rates[:22] == [1e-12] * 22 and rates[22:43] == pytest.approx([0.8e-12] * 21)
     assert rates[43] == pytest.approx(0.64e-12)
+
+
+def test_a_rate_that_falls_after_epochs_falls_in_a_resumed_run_too(tmp_path):
+    falling = {"schedule": (1, 3), "epochs": 4}
+    whole = [record for record in toy_run(None, **falling).log if "losses" in record]
+    rates = [record["learning_rate"] for record in whole]
+    assert rates == pytest.approx([1e-2] * 3 + [1e-3] * 6 + [1e-4] * 3)
+
+    def stop(record):
+        if record["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        toy_run(tmp_path, on_step=stop, **falling)
+    with pytest.raises(TrainingError, match=r"training.schedule is \[1, 3\] there, \(1, 2\) here"):
+        toy_run(tmp_path, resume=True, **(falling | {"schedule": (1, 2)}))
+    resumed = [record for record in toy_run(tmp_path, resume=True, **falling).log if "losses" in record]
+    assert [(r["learning_rate"], r["losses"]) for r in resumed] == [
+        (r["learning_rate"], r["losses"]) for r in whole
+    ]
 
 
 def test_half_precision_gives_losses_in_full(monkeypatch):

@@ -68,7 +68,7 @@ def dataset(material: Material, split: str, arm: Arm, targets: bool = True) -> M
         queries = [replace(query, text="something") for query in queries]
     else:
         features = [Blank(each) for each in features]
-    return MomentDataset(
+    return type(seen)(
         queries,
         features,
         seen.clips,

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import vmrlib
 from vmrlib.data.files import write_bytes, write_text
 from vmrlib.models.acb import ACB, ACBConfig
+from vmrlib.models.mmn import MMN, MMNConfig
 from vmrlib.models.msat import MSAT, MSATConfig
 from vmrlib.models.reloclnet import ReLoCLNet, ReLoCLNetConfig
 from vmrlib.models.vtc import VTCConfig
@@ -34,7 +35,12 @@ from vmrlib.text import Vocabulary, WordVectors
 __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 
 FORMAT = 1
-MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig), "reloclnet": (ReLoCLNet, ReLoCLNetConfig)}
+MODELS = {
+    "msat": (MSAT, MSATConfig),
+    "acb": (ACB, ACBConfig),
+    "mmn": (MMN, MMNConfig),
+    "reloclnet": (ReLoCLNet, ReLoCLNetConfig),
+}
 TABLE = "words.table"  # of the word vectors, among the weights
 QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 

@@ -23,6 +23,7 @@ import yaml
 from vmrlib.data.annotations import shown
 from vmrlib.engine.settings import TrainingSettings
 from vmrlib.models.acb import ACBConfig
+from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
 from vmrlib.models.reloclnet import ReLoCLNetConfig
 
@@ -33,9 +34,14 @@ PRESETS = {
     "acb_stage": ACBConfig.stage,
     "acb_tacos": ACBConfig.tacos,
     "acb_activitynet": ACBConfig.activitynet,
+    "mmn_stage": MMNConfig.stage,
+    "mmn_charades": MMNConfig.charades,
+    "mmn_activitynet": MMNConfig.activitynet,
+    "mmn_tacos": MMNConfig.tacos,
     "reloclnet_stage": ReLoCLNetConfig.stage,
     "reloclnet_tvr": ReLoCLNetConfig.tvr,
 }
+ModelConfig = MSATConfig | MMNConfig | ReLoCLNetConfig  # and what derives from them
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -45,12 +51,12 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A preset of MSATConfig, ACBConfig or ReLoCLNetConfig and the fields that are to differ from it."""
+    """A preset of a model's configuration, and the fields that are to differ from it."""
 
     preset: str
     changes: Mapping = field(default_factory=dict)
 
-    def config(self, **sizes) -> MSATConfig | ReLoCLNetConfig:
+    def config(self, **sizes) -> ModelConfig:
         """The model's configuration; `sizes` are those of the data, where no change sets them.
 
         Sizes that a model has not, such as a vocabulary to guess words from, are left out.
@@ -231,7 +237,10 @@ def _typed(hint, value, file: str, key: str):
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        return _typed(next(each for each in arguments if each is not type(None)), value, file, key)
+        kinds = [each for each in arguments if each is not type(None)]
+        listed = isinstance(value, list | tuple)
+        fitting = [each for each in kinds if (typing.get_origin(each) is tuple) == listed]
+        return _typed((fitting or kinds)[0], value, file, key)
     if is_dataclass(hint):
         return _filled(hint, value, file, key)
     if origin is tuple:

@@ -169,6 +169,7 @@ def localise(
     while part := list(islice(windows, BATCH)):
         batch = {
             "query_ids": [query] * len(part),
+            "texts": [query] * len(part),
             "video": torch.stack([window.clips for window in part]),
             "words": words.expand(len(part), -1, -1),
             "word_mask": torch.ones(len(part), len(words), dtype=torch.bool),

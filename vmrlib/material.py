@@ -18,13 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmrlib.configuration import FeatureSource, RunConfig, read_config
+from vmrlib.configuration import FeatureSource, ModelConfig, RunConfig, read_config
 from vmrlib.data.annotations import Query, read_jsonl
 from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
 from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
-from vmrlib.models.msat import MSATConfig
-from vmrlib.models.reloclnet import ReLoCLNetConfig
 from vmrlib.sources import (
     MaterialError,
     Split,
@@ -108,7 +106,7 @@ class Material:
             negatives["negatives"] = self.config.data.negatives
             if isinstance(split, StageSplit):
                 negatives["absent"] = partial(is_absent, split)
-        dataset = MomentDataset(
+        dataset = model.dataset(
             self.queries(name),
             self.features(name),
             model.clips,
@@ -117,7 +115,7 @@ class Material:
             self.vocabulary,
             seed=self.config.training.seed,
             targets=targets,
-            longest=model.positions - model.points,
+            longest=model.longest,
             **negatives,
         )
         if not len(dataset):
@@ -140,8 +138,8 @@ class Material:
         return read_words(self.config.words, self.vocabulary, texts)
 
     @cached_property
-    def model_config(self) -> MSATConfig | ReLoCLNetConfig:
-        """The model's configuration with the sizes of this data: dim_video, dim_words, vocabulary."""
+    def model_config(self) -> ModelConfig:
+        """The model's configuration with the sizes of this data: of features, word vectors, vocabulary."""
         dim = sum(record["dim"] for record in self.feature_records)
         sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}
         config = self.config.model.config(**sizes)
@@ -250,7 +248,7 @@ def describe_set(name: str, dataset: MomentDataset, material: Material) -> str:
     videos = len({query.video_id for query in dataset.queries})
     line = f"{len(dataset.queries)} queries about {videos} videos"
     if dataset.targets:
-        line += f", {len(dataset)} moments"
+        line += f", {dataset.moment_count} moments"
     if dataset.dropped:
         line += f" ({len(dataset.dropped)} outside of their videos, left out)"
     return f"{name}: {line}"

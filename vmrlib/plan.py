@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vmrlib.data.loaders import collate
 from vmrlib.engine.optimiser import make_optimiser
 from vmrlib.engine.predicting import to_device
 from vmrlib.engine.processes import pick_device
@@ -77,7 +76,7 @@ def make_plan(material: Material) -> Plan:
     autocast = torch.autocast(device.type, precision, enabled=precision is not None)
     indexes = [i % len(train_set) for i in range(settings.batch_size)]
     part = indexes[: max(1, settings.batch_size // settings.accumulation)]
-    batch = to_device(collate([train_set[i] for i in part]), device)
+    batch = to_device(train_set.collate([train_set[i] for i in part]), device)
 
     def loss(batch: dict) -> Tensor:
         with autocast:
@@ -88,7 +87,7 @@ def make_plan(material: Material) -> Plan:
     seconds = []
     for _ in range(WARM_UP + MEASURED):
         started = time.perf_counter()
-        batch = to_device(collate([train_set[i] for i in part]), device)
+        batch = to_device(train_set.collate([train_set[i] for i in part]), device)
         loss(batch).backward()
         optimiser.step()
         model.after_step()
@@ -96,7 +95,7 @@ def make_plan(material: Material) -> Plan:
         _wait(device)
         seconds.append((time.perf_counter() - started) * settings.accumulation)
     model.eval()
-    some = collate([val_set[i % len(val_set)] for i in range(min(settings.predict_batch_size, 16))])
+    some = val_set.collate([val_set[i % len(val_set)] for i in range(min(settings.predict_batch_size, 16))])
     predicting = []
     for _ in range(3):
         started = time.perf_counter()

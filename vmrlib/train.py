@@ -153,9 +153,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def new_model(material: Material) -> nn.Module:
-    """The model of a run, untrained: its weights are drawn from the run's seed."""
+    """The model of a run, untrained: its weights are drawn from the run's seed, or published ones."""
     torch.manual_seed(material.config.training.seed)
-    return material.model_config.build()
+    model = material.model_config.build()
+    if hasattr(model, "load_pretrained"):
+        model.load_pretrained()
+    return model
 
 
 def start_from(path: str, model: nn.Module, material: Material) -> dict:

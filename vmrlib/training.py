@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from vmrlib.data.loaders import MomentDataset, collate, seed_of
+from vmrlib.data.loaders import MomentDataset, seed_of
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
 from vmrlib.engine.optimiser import make_optimiser
 from vmrlib.engine.predicting import predict, score, to_device
@@ -112,9 +112,9 @@ def train(
     with _deterministic(settings.deterministic), bar:
         for epoch, indexes, parts in batches_from(train_set, progress.step, settings, processes):
             model.train()
-            rate = settings.learning_rate_at(progress.step, total, progress.scale)
+            rate = settings.learning_rate_at(progress.step, total, progress.scale, epoch)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
 
             losses: dict[str, Tensor] = {}
             for number, (share, batch) in enumerate(parts, start=1):
@@ -194,7 +194,7 @@ def batches_from(
                 dataset,
                 batch_sampler=[processes.share(part) for each in parts for part in each],
                 num_workers=settings.workers,
-                collate_fn=collate,
+                collate_fn=dataset.collate,
                 generator=torch.Generator(),  # else it would take a number from the one that dropout uses
             )
         )

@@ -22,7 +22,7 @@ class Sizes:
     dim_subtitles: int = 770
     dim_words: int = 768
     clips: int = 128
-    longest_query: int = 30
+    longest: int = 30
     dim: int = 384
     heads: int = 8
     kernel: int = 5
@@ -93,7 +93,7 @@ class PlainReLoCLNet(nn.Module):
         super().__init__()
         self.sizes = sizes
         dim = sizes.dim
-        self.query_pos_embed = Positions(sizes.longest_query, dim)
+        self.query_pos_embed = Positions(sizes.longest, dim)
         self.ctx_pos_embed = Positions(sizes.clips, dim)
         self.query_input_proj = InputProjection(sizes.dim_words, dim)
         self.query_encoder, self.query_encoder1 = Block(sizes), Block(sizes)

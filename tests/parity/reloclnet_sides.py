@@ -54,7 +54,7 @@ class Case:
             dim_subtitles=given["sub_input_size"],
             dim_words=given["query_input_size"],
             clips=given["max_ctx_l"],
-            longest_query=given["max_desc_l"],
+            longest=given["max_desc_l"],
             dim=given["hidden_size"],
             heads=given["n_heads"],
             kernel=given["conv_kernel_size"],

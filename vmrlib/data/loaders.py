@@ -163,6 +163,11 @@ class MomentDataset(Dataset):
         self.set_epoch(0)
 
     def __len__(self) -> int:
+        return self.moment_count
+
+    @property
+    def moment_count(self) -> int:
+        """How many pairs of a query and a moment there are, negatives included."""
         return len(self._items) * (1 + self.negatives)
 
     def __getitem__(self, index: int) -> dict:
@@ -222,13 +227,18 @@ class MomentDataset(Dataset):
             self._cache[video_id] = clips
         return self._cache[video_id]
 
+    @staticmethod
+    def collate(items: Sequence[dict]) -> dict:
+        """The batch of some items."""
+        return collate(items)
+
     def query_ids(self, indexes: Iterable[int]) -> list[str]:
         """The ids of the queries of these items."""
         return [self.queries[self._items[index % len(self._items)][0]].id for index in indexes]
 
     def without_targets(self) -> "MomentDataset":
         """The same queries for inference: one item each, in their order, and no moment in any of them."""
-        blind = MomentDataset(
+        blind = type(self)(
             self.queries,
             self.features,
             self.clips,
@@ -276,7 +286,7 @@ class MomentDataset(Dataset):
         if self.longest is not None and len(tokens) > self.longest:
             raise LoaderError(
                 f"query {query.id!r} has {len(tokens)} words, the model takes {self.longest}: "
-                "shorten it, or raise model.positions"
+                "shorten it, or raise model.positions (of MMN: model.longest)"
             )
         return tokens
 

@@ -21,7 +21,11 @@ def make_optimiser(model: nn.Module, settings: TrainingSettings, device: torch.d
 
 
 def parameter_groups(model: nn.Module) -> list[dict]:
-    """All parameters, or the groups that a model makes of them: it knows which decay, and how much."""
+    """All parameters, or the groups that a model makes of them.
+
+    A group may have constants of the optimiser's, such as a decay of its own, and the `share` of the learning
+    rate that its parameters get.
+    """
     if hasattr(model, "parameter_groups"):
         return model.parameter_groups()
     return [{"params": list(model.parameters())}]

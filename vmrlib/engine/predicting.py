@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from vmrlib.data.annotations import Query
-from vmrlib.data.loaders import MomentDataset, collate
+from vmrlib.data.loaders import MomentDataset
 from vmrlib.data.predictions import Prediction
 from vmrlib.engine.processes import Processes
 from vmrlib.metrics.span import IOUS, RANKS, per_query_values
@@ -36,7 +36,7 @@ def predict(
     with torch.inference_mode():
         for start in tqdm(starts, disable=not verbose, desc="predicting", unit="batch"):
             batch = indexes[start : start + batch_size]
-            answers = model.localise(to_device(collate([blind[i] for i in batch]), device), top)
+            answers = model.localise(to_device(blind.collate([blind[i] for i in batch]), device), top)
             for index, (moments, scores) in zip(batch, answers, strict=True):
                 found[index] = (moments.double().cpu().numpy(), scores.double().cpu().numpy())
     model.train(training)

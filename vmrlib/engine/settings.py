@@ -1,8 +1,9 @@
 """How a model is trained: the numbers that the loop in `training.py` goes by."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import torch
 
@@ -30,9 +31,10 @@ class TrainingSettings:
     the samples only (MSAT's loss of regression leaves negatives out, that of words all that hide none) is
     that of each part; where parts have unequally many of them, a step is not quite that of the whole batch.
     optimizer: adamw, or bert_adam, with which ReLoCLNet and UCoFiA were trained.
-    schedule: constant, cosine (to 0), or plateau (times 0.8 after 21 evaluations without a better metric);
-    after `warmup_steps` of linear growth. With bert_adam: constant, cosine, or linear (to 0), as
-    `warmup_schedule` has them, so that the first step of a warm-up moves nothing.
+    schedule: constant, cosine (to 0), plateau (times 0.8 after 21 evaluations without a better metric), or
+    numbers of epochs, after each of which the rate is divided by ten; after `warmup_steps` of linear growth.
+    With bert_adam: constant, cosine, or linear (to 0), as `warmup_schedule` has them, so that the first step
+    of a warm-up moves nothing.
     precision: float32, bf16 or fp16.
     clip_norm: of all gradients together; with bert_adam of the gradient of each tensor (published: 1).
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
@@ -48,7 +50,7 @@ class TrainingSettings:
     epochs: float | int | None = None
     steps: int | None = None
     optimizer: str = "adamw"
-    schedule: str = "constant"
+    schedule: str | tuple[int, ...] = "constant"
     warmup_steps: int = 0
     accumulation: int = 1
     precision: str = "float32"
@@ -92,19 +94,28 @@ class TrainingSettings:
             raise TrainingError("training: say either epochs or steps")
         if self.evaluate_epochs is not None and self.evaluate_steps is not None:
             raise TrainingError("training: say either evaluate_epochs or evaluate_steps")
-        for name, allowed in (
-            ("optimizer", tuple(OPTIMIZERS)),
-            ("schedule", OPTIMIZERS.get(self.optimizer, ())),
-            ("precision", tuple(PRECISIONS)),
-        ):
-            if getattr(self, name) not in allowed:
-                found = getattr(self, name)
-                raise TrainingError(f"training.{name}: expected one of {', '.join(allowed)}, found {found!r}")
+        allowed = {"optimizer": tuple(OPTIMIZERS), "precision": tuple(PRECISIONS)}
+        if isinstance(self.schedule, str):
+            allowed["schedule"] = OPTIMIZERS.get(self.optimizer, ())
+        for name, values in allowed.items():
+            if getattr(self, name) not in values:
+                epochs = ", or a list of epochs" if name == "schedule" and self.optimizer == "adamw" else ""
+                expected = f"expected one of {', '.join(values)}{epochs}, found {getattr(self, name)!r}"
+                raise TrainingError(f"training.{name}: {expected}")
+        if not isinstance(self.schedule, str):
+            self._check_epochs(self.schedule)
         for name, check in (("metric", metric_thresholds), ("convention", sign_of)):
             try:
                 check(getattr(self, name))
             except ValueError as error:
                 raise TrainingError(f"training.{name}: {error}") from None
+
+    def _check_epochs(self, epochs: Sequence[int]) -> None:
+        """Raises TrainingError for epochs of a schedule that do not rise, or that bert_adam cannot go by."""
+        if self.optimizer != "adamw":
+            raise TrainingError(f"training.schedule: a list of epochs goes with adamw, not {self.optimizer}")
+        if not epochs or any(one >= next_one for one, next_one in pairwise((0, *epochs))):
+            raise TrainingError(f"training.schedule: expected epochs above 0 that rise, found {list(epochs)}")
 
     def steps_per_epoch(self, samples: int) -> int:
         """The last batch of an epoch may be smaller."""
@@ -125,8 +136,11 @@ class TrainingSettings:
         every = self.evaluate_steps or (self.evaluate_epochs or 1) * self.steps_per_epoch(samples)
         return step == self.total_steps(samples) or math.floor(step / every) > math.floor((step - 1) / every)
 
-    def learning_rate_at(self, step: int, total: int, scale: float = 1.0) -> float:
-        """The rate of the step after `step` steps of `total`; `scale` is what the plateaus left of it."""
+    def learning_rate_at(self, step: int, total: int, scale: float = 1.0, epoch: int = 0) -> float:
+        """The rate of the step after `step` steps of `total`, in an epoch, of which the first is 0.
+
+        `scale` is what the plateaus left of it.
+        """
         if self.optimizer == "bert_adam":
             return self.learning_rate * warmup_schedule(self.schedule, total, self.warmup_steps / total)(step)
         if step < self.warmup_steps:
@@ -134,6 +148,8 @@ class TrainingSettings:
         if self.schedule == "cosine":
             done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
             return self.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+        if not isinstance(self.schedule, str):
+            scale *= 0.1 ** sum(epoch >= passed for passed in self.schedule)
         return self.learning_rate * scale
 
 

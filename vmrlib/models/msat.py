@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vmrlib.data.clips import pool_boundary_points
+from vmrlib.data.loaders import MomentDataset
 from vmrlib.models import msat_losses
 from vmrlib.models.attention import NORM_EPS, TwoStreamLayer, position_table, word_bias
 from vmrlib.models.msat_heads import MomentHead, StageHead
@@ -71,6 +72,8 @@ class MSATConfig:
     proposals: str = "stages"
     contrast: VTCConfig | None = None
 
+    dataset = MomentDataset  # what it is trained on: an item is a query and its moment
+
     def __post_init__(self):
         for name in ("clips", "stride", "heads", "layers", "dim", "dim_ffn", "dim_head"):
             if getattr(self, name) < 1:
@@ -97,6 +100,11 @@ class MSATConfig:
     def points(self) -> int:
         """T = N + 1."""
         return self.cells + 1
+
+    @property
+    def longest(self) -> int:
+        """Words of a query, at most."""
+        return self.positions - self.points
 
     @property
     def title(self) -> str:

@@ -1,4 +1,4 @@
-"""The authors' released weights in our models: MSAT, asymmetric co-attention with its loss, ReLoCLNet.
+"""The authors' released weights in our models: MSAT, asymmetric co-attention with its loss, MMN, ReLoCLNet.
 
 A released checkpoint names its parameters in its own way and keeps apart what we compute in one product. So a
 model needs one table: our parameter -> the authors' names whose rows, joined in that order, it consists of.
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from vmrlib.models.acb import ACBConfig
+from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.official_mmn import mmn_names
 from vmrlib.models.official_reloclnet import reloclnet_names
 from vmrlib.models.openai_clip import WeightsError
 from vmrlib.models.reloclnet import ReLoCLNetConfig
@@ -34,7 +36,7 @@ class Loading(NamedTuple):
 
 
 def from_official(
-    name: str, state_dict: Mapping, config: MSATConfig | ReLoCLNetConfig, partial: bool = False
+    name: str, state_dict: Mapping, config: MSATConfig | MMNConfig | ReLoCLNetConfig, partial: bool = False
 ) -> nn.Module:
     """Our model of that name with the authors' weights, on the CPU and in eval mode.
 
@@ -75,8 +77,9 @@ def from_official(
 
 @torch.no_grad()
 def fill(module: nn.Module, names: Names, weights: Mapping[str, Tensor]) -> None:
-    """Gives every parameter the released weights that are there; WeightsError for those of another shape."""
-    for name, parameter in module.named_parameters():
+    """Gives parameters, and named buffers, the released weights; WeightsError for another shape."""
+    buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in names]
+    for name, parameter in [*module.named_parameters(), *buffers]:
         parts = names[name]
         # a single number cannot be taken apart
         pieces = parameter.chunk(len(parts)) if parameter.ndim else [parameter]
@@ -117,8 +120,11 @@ def official_weights(state_dict: Mapping) -> dict[str, Tensor]:
 
 
 def shaped(value: Tensor, like: Tensor, official: str, ours: str) -> Tensor:
-    """The tensor in the shape of ours; one learned vector may be stored as a table of one row."""
-    if tuple(value.shape) not in (tuple(like.shape), (1, *like.shape)):
+    """The tensor in the shape of ours; axes of one entry do not count.
+
+    One learned vector may be stored as a table of one row, and a linear layer as a convolution of width 1.
+    """
+    if [size for size in value.shape if size > 1] != [size for size in like.shape if size > 1]:
         raise WeightsError(
             f"released weights: {official} has shape {tuple(value.shape)}, "
             f"but `{ours}` of this configuration needs {tuple(like.shape)}"
@@ -240,5 +246,6 @@ def shared_names(video_in: str) -> Names:
 OFFICIAL = {
     "msat": (msat_names, "visual_1x1_text"),
     "acb_vtc": (acb_vtc_names, "itm_head"),
+    "mmn": (mmn_names, "position_ids"),
     "reloclnet": (reloclnet_names, None),  # it uses all of its own
 }

@@ -39,7 +39,7 @@ class ReLoCLNet(nn.Module):
         super().__init__()
         self.config = config
         sizes = (config.dim, config.heads, config.dropout, config.input_dropout)
-        self.query = QueryEncoder(config.dim_words, config.longest_query, config.streams, *sizes)
+        self.query = QueryEncoder(config.dim_words, config.longest, config.streams, *sizes)
         self.positions = Positions(config.clips, config.dim, config.dropout)  # one table for both streams
         dims = [config.dim_video, config.dim_subtitles][: config.streams]
         self.streams = nn.ModuleList(Stream(dim, *sizes, asks=config.streams == 2) for dim in dims)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from vmrlib.data.loaders import MomentDataset
 from vmrlib.models.reloclnet_losses import RANKINGS
 
 FORMS = ("released", "slides")
@@ -17,7 +18,7 @@ class ReLoCLNetConfig:
 
     dim_video, dim_subtitles, dim_words: of the inputs, end points included. dim_subtitles None: video only;
     then there is no co-attention, and a sentence has one vector (the released code needs both).
-    clips: T, to which every video is padded. longest_query: words that there are positions for.
+    clips: T, to which every video is padded. longest: words that there are positions for.
     seconds_per_clip: None where every video is resampled to T clips, so that they are duration / T long.
     kernel: width of the two filters.
     weights: of the losses of spans, of ranking videos, of ranking sentences, of frames, of videos.
@@ -33,7 +34,7 @@ class ReLoCLNetConfig:
     dim_subtitles: int | None
     dim_words: int
     clips: int = 128
-    longest_query: int = 30
+    longest: int = 30
     seconds_per_clip: float | None = 1.5
     dim: int = 384
     heads: int = 8
@@ -52,8 +53,10 @@ class ReLoCLNetConfig:
     span_clips: tuple[int, int] = (2, 16)
     alpha: float = 30.0
 
+    dataset = MomentDataset  # what it is trained on: an item is a query and its moment
+
     def __post_init__(self):
-        for name in ("dim_video", "dim_words", "clips", "longest_query", "dim", "heads", "hard_pool"):
+        for name in ("dim_video", "dim_words", "clips", "longest", "dim", "heads", "hard_pool"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
         if self.dim_subtitles is not None and self.dim_subtitles < 1:
@@ -86,16 +89,6 @@ class ReLoCLNetConfig:
     def cells(self) -> int:
         """Moments are counted in clips."""
         return self.clips
-
-    @property
-    def points(self) -> int:
-        """Positions that the video has."""
-        return self.clips
-
-    @property
-    def positions(self) -> int:
-        """Positions of video and sentence together."""
-        return self.clips + self.longest_query
 
     @property
     def title(self) -> str:

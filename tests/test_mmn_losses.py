@@ -1,0 +1,84 @@
+"""The losses of MMN by hand: what they want, what counts as a negative, how long the contrasts count."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from toy_mmn import SMALL, make_batch, small_model
+
+from vmrlib.models import mmn_losses
+
+
+@pytest.fixture
+def model():
+    return small_model()
+
+
+def test_a_moment_of_the_map_lasts_to_the_end_of_its_last_clip():
+    ious = mmn_losses.moment_ious(torch.tensor([[1.0, 3.0]]), torch.tensor([[1, 2], [1, 1], [3, 3], [0, 3]]))
+    assert ious.tolist() == [[1.0, 0.5, 0.0, 0.5]]
+
+
+def test_the_wanted_score_grows_between_two_ious():
+    logits = torch.zeros(1, 3)
+    ious = torch.tensor([[0.5, 0.75, 1.0]])  # wanted: 0, 1/2, 1, each with a cross entropy of ln 2 at 1/2
+    assert mmn_losses.iou_loss(logits, ious, (0.5, 1.0)).item() == pytest.approx(math.log(2))
+    sure = mmn_losses.iou_loss(torch.full((1, 1), 3.0), torch.tensor([[0.9]]), (0.3, 0.7))
+    assert sure.item() == pytest.approx(math.log(1 + math.exp(-3)))
+
+
+SIMILAR = torch.tensor([[[0.5, 0.1], [0.2, 0.3]], [[0.4, 0.0], [0.1, 0.6]], [[0.3, 0.2], [0.9, 0.8]]])
+OWN = torch.tensor([0, 0, 1])  # [sentence, video, moment]; the first two sentences are about the first video
+
+
+def softmax_loss(positive, *others):
+    return math.log(sum(map(math.exp, (positive, *others)))) - positive
+
+
+@pytest.mark.parametrize("overlap", [0.4, 0.5])
+def test_from_video_to_sentence_by_hand(overlap):
+    positives, between = torch.tensor([[0], [1], [1]]), torch.eye(3)
+    between[0, 1] = between[1, 0] = overlap
+    found = mmn_losses.video_loss(SIMILAR, OWN, positives, between, 0.1, 0.1, removal_iou=0.5)
+    near = overlap < 0.5  # is the other sentence about the same video a negative?
+    first = softmax_loss(4.0, *([4.0] if near else []), 3.0)
+    second = softmax_loss(-1.0, *([1.0] if near else []), 2.0)
+    third = softmax_loss(7.0, 3.0, 6.0)
+    assert found.item() == pytest.approx((first + second + third) / 3, rel=1e-5)
+
+
+def test_from_sentence_to_video_by_hand():
+    positives = torch.tensor([[0], [1], [1]])
+    ious = torch.tensor([[0.9, 0.1], [0.1, 0.4], [0.6, 0.7]])
+    found = mmn_losses.sentence_loss(SIMILAR, OWN, positives, ious, 0.1, 0.1, negative_iou=0.5)
+    least = math.log(1e-6)
+    first = softmax_loss(4.0, 0.0, 1.0, 2.0, 3.0, least)  # its positive stays in the sum, with a cosine of 0
+    second = softmax_loss(-1.0, 4.0, 0.0, 1.0, 6.0, least)  # its positive is a negative, too
+    third = softmax_loss(7.0, 3.0, 2.0, 0.0, 0.0, least)
+    assert found.item() == pytest.approx((first + second + third) / 3, rel=1e-5)
+
+
+def test_groups_of_videos_know_nothing_of_each_other(model):
+    batch = make_batch()
+    outputs = model(batch)
+    model.config = replace(SMALL, group=2)
+    grouped = model.loss(outputs, batch)
+    model.config = SMALL
+    parts = []
+    for rows, videos in (([0, 1, 2], [0, 1]), ([3, 4], [2])):
+        part = {name: batch[name][rows] for name in ("words", "word_mask", "moments_cell", "duration")}
+        part |= {"video": batch["video"][videos], "sentence_video": batch["sentence_video"][rows] - videos[0]}
+        parts.append(model.loss(model(part), part))
+    for name, value in grouped.items():
+        assert value.item() == pytest.approx((parts[0][name] + parts[1][name]).item() / 2, rel=1e-4), name
+    assert grouped["sentence"] < model.loss(outputs, batch)["sentence"], "fewer negatives"
+
+
+def test_contrasts_count_a_hundredth_after_their_epochs(model):
+    batch = make_batch()
+    outputs = model(batch)
+    for epoch, share in ((SMALL.contrast_epochs - 1, 1.0), (SMALL.contrast_epochs, 0.01)):
+        losses = model.loss(outputs, batch | {"epoch": epoch})
+        contrasts = SMALL.weight * share * (losses["video"] + losses["sentence"])
+        assert losses["total"].item() == pytest.approx((losses["iou"] + contrasts).item())

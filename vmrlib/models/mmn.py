@@ -1,0 +1,186 @@
+"""MMN, the mutual matching network (Wang et al., AAAI 2022), from features to moments.
+
+Read beside the paper and the code its authors released (MCG-NJU/MMN at e694e69). A video becomes a 2D map of
+moments, and a sentence two vectors. A moment's cosine with one of them says how large its IoU with the true
+moment is; its cosine with the other is learnt by contrast, with moments of other videos and with other
+sentences, so that a batch holds each video once, with all of its sentences.
+
+    clips -> N clip features -> map of moments -> convolutions -> moments, twice -> scores
+    words -> DistilBERT      -> mean           ->                 sentence, twice
+
+Sizes and constants are in `mmn_config.py`, the map and its convolutions in `mmn_proposals.py`, sentences in
+`mmn_text.py`, losses in `mmn_losses.py`. Nearly all of the cost is the convolutions'.
+"""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vmrlib.models import mmn_losses
+from vmrlib.models.mmn_config import MMNConfig
+from vmrlib.models.mmn_proposals import (
+    MaskedConvolutions,
+    as_map,
+    pool_moments,
+    proposal_cells,
+)
+from vmrlib.models.mmn_text import SentenceEncoder
+from vmrlib.moments import suppress_batch
+
+IOU_SCALE = 10.0  # of the cosine whose sigmoid is the IoU
+LATER = 0.01  # of the contrasts' weight, once they have had their epochs
+
+
+class MMN(nn.Module):
+    """Scores the moments of videos for sentences about them. See the module's text for the way through it."""
+
+    def __init__(self, config: MMNConfig):
+        super().__init__()
+        self.config = config
+        cells = proposal_cells(config.cells, config.pooling_counts)
+        mask = torch.zeros(config.cells, config.cells, dtype=torch.bool)
+        mask[cells[:, 0], cells[:, 1]] = True
+        self.register_buffer("cells", cells, persistent=False)
+        self.clips_in = nn.Linear(config.dim_video, config.dim)
+        self.convolutions = MaskedConvolutions(
+            mask, config.dim, config.dim_maps, config.kernel, config.layers
+        )
+        self.contrast_out = nn.Linear(config.dim_maps, config.dim_joint)
+        self.iou_out = nn.Linear(config.dim_maps, config.dim_joint)
+        self.text = SentenceEncoder(config)
+
+    def load_pretrained(self) -> None:
+        """Gives DistilBERT its published weights where the configuration names any: before a training."""
+        self.text.load_pretrained()
+
+    def parameter_groups(self) -> list[dict]:
+        """What the optimiser is to know: its constants as released, and DistilBERT's share of the rate."""
+        constants = {"betas": (0.9, 0.99), "weight_decay": 1e-5}
+        text = set(self.text.bert.parameters())
+        rest = [parameter for parameter in self.parameters() if parameter not in text]
+        slow = list(self.text.bert.parameters())
+        return [{"params": rest} | constants, {"params": slow, "share": self.config.text_rate} | constants]
+
+    def clip_features(self, video: Float[Tensor, "V M D"]) -> Float[Tensor, "V C N"]:
+        """N clip features: a linear layer, and the mean of every M / N clips."""
+        width = self.config.clips // self.config.cells
+        return F.avg_pool1d(self.clips_in(self.config.video_scale * video).relu().mT, width)
+
+    def moment_map(self, clips: Float[Tensor, "V C N"]) -> Float[Tensor, "V C N N"]:
+        """The largest value among the clips of each moment; zeros where the map has none."""
+        return as_map(pool_moments(clips, self.cells), self.cells, self.config.cells)
+
+    def moments(self, video: Float[Tensor, "V M D"]) -> tuple[Float[Tensor, "V P J"], Float[Tensor, "V P J"]]:
+        """Both vectors of every moment: one for the contrast, one for the IoU."""
+        maps = self.convolutions(self.moment_map(self.clip_features(video)))
+        states = maps[..., self.cells[:, 0], self.cells[:, 1]].mT  # (V, P, C): the others are not asked
+        return self.contrast_out(states), self.iou_out(states)
+
+    def forward(self, batch: Mapping) -> dict:
+        """What the model says about every moment of the map; `batch` is what `data.by_video` makes.
+
+        cells (P, 2): the moments (i, j), from the start of clip i to the end of clip j.
+        similarities (S, V, P): cosine, for the contrast, of each sentence and each moment of each video.
+        contrast_scores (S, P): those of the sentence's own video.
+        iou_logits (S, P): their sigmoid is the IoU that a moment is thought to have.
+
+        The batch holds V videos and S sentences, and in `sentence_video` (S,) the row of each one's video;
+        without it there are as many videos as sentences.
+        """
+        moments_contrast, moments_iou = self.moments(batch["video"])
+        sentences_contrast, sentences_iou = self.text(batch)
+        sentence_video = rows_of_videos(batch)
+        everyone = torch.arange(len(sentence_video), device=sentence_video.device)
+        similarities = cosines(sentences_contrast, moments_contrast)
+        return {
+            "cells": self.cells,
+            "similarities": similarities,
+            "contrast_scores": similarities[everyone, sentence_video],
+            "iou_logits": IOU_SCALE * cosines(sentences_iou, moments_iou)[everyone, sentence_video],
+        }
+
+    def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
+        """The losses iou, video, sentence and their weighted sum `total`.
+
+        With `config.group` each is the mean over groups of so many videos, which know nothing of each other.
+        `batch["epoch"]`, from 0 on, decides how much the contrasts count; without it they count in full.
+        """
+        sentence_video, config = rows_of_videos(batch), self.config
+        videos = outputs["similarities"].shape[1]
+        size, found = config.group or videos, []
+        for first in range(0, videos, size):
+            rows = ((sentence_video >= first) & (sentence_video < first + size)).nonzero()[:, 0]
+            similarities = outputs["similarities"][rows, first : first + size]
+            moments_cell, own_video = batch["moments_cell"][rows], sentence_video[rows] - first
+            found.append(self.group_loss(similarities, outputs["iou_logits"][rows], moments_cell, own_video))
+        losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
+        weight = config.weight * (1.0 if batch.get("epoch", 0) < config.contrast_epochs else LATER)
+        return losses | {"total": losses["iou"] + weight * (losses["video"] + losses["sentence"])}
+
+    def group_loss(
+        self,
+        similarities: Float[Tensor, "S V P"],
+        iou_logits: Float[Tensor, "S P"],
+        moments_cell: Float[Tensor, "S 2"],
+        sentence_video: Int[Tensor, " S"],
+    ) -> dict[str, Tensor]:
+        """The losses of videos whose moments and sentences are each other's negatives."""
+        config = self.config
+        ious = mmn_losses.moment_ious(moments_cell, self.cells)
+        positives = ious.topk(config.positives, dim=1).indices
+        overlap = mmn_losses.sentence_ious(moments_cell, sentence_video)
+        both = (similarities, sentence_video, positives)
+        return {
+            "iou": mmn_losses.iou_loss(iou_logits, ious, config.iou_range),
+            "video": mmn_losses.video_loss(
+                *both, overlap, config.margin, config.temperature_video, config.removal_iou
+            ),
+            "sentence": mmn_losses.sentence_loss(
+                *both, ious, config.margin, config.temperature_sentence, config.negative_iou
+            ),
+        }
+
+    def after_step(self) -> None:
+        """To be called when the optimiser has stepped, as of every model; nothing is remembered here."""
+
+    def scores(self, outputs: Mapping) -> Float[Tensor, "S P"]:
+        """How good each moment is, in 0..1: a power of its contrast, times the IoU it is thought to have."""
+        contrast = (0.5 * outputs["contrast_scores"] + 0.5).clamp_min(0) ** self.config.power
+        return contrast * outputs["iou_logits"].sigmoid()
+
+    @torch.inference_mode()
+    def localise(
+        self, batch: Mapping, top: int = 5
+    ) -> list[tuple[Float[Tensor, "K 2"], Float[Tensor, " K"]]]:
+        """The `top` best moments of each sentence in seconds, and their scores in 0..1, best first.
+
+        Fewer come back where fewer survive suppression; there the released evaluation stops with an error.
+        """
+        outputs = self(batch)
+        scores = self.scores(outputs)
+        cells = outputs["cells"].float()
+        # Seconds in float32, as released: many IoUs lie at the threshold, and their last bit decides.
+        bounds = torch.stack([cells[:, 0], cells[:, 1] + 1], dim=1)
+        moments = bounds * batch["duration"].float()[:, None, None] / self.config.cells
+        kept = suppress_batch(moments, scores, self.config.nms_iou, top)  # (S, top)
+        return [
+            (moments[s, rows[rows >= 0]].double().cpu(), scores[s, rows[rows >= 0]].double().cpu())
+            for s, rows in enumerate(kept)
+        ]
+
+
+def rows_of_videos(batch: Mapping) -> Int[Tensor, " S"]:
+    """The row in `video` of each sentence's video; its own where the batch does not say."""
+    if "sentence_video" in batch:
+        return batch["sentence_video"]
+    return torch.arange(len(batch["video"]), device=batch["video"].device)
+
+
+def cosines(sentences: Float[Tensor, "S J"], moments: Float[Tensor, "V P J"]) -> Float[Tensor, "S V P"]:
+    """Cosine of each sentence and each moment, in full precision: small differences decide."""
+    with torch.autocast(sentences.device.type, enabled=False):
+        sentences, moments = (F.normalize(part.float(), dim=-1) for part in (sentences, moments))
+        return (sentences @ moments.flatten(0, 1).mT).unflatten(1, moments.shape[:2])
