@@ -295,7 +295,7 @@ def test_groups_of_parameters_are_the_released_ones():
 
 def test_a_few_steps_learn_which_text_belongs_to_which_video():
     # The sentence is a hidden linear image of what all frames of the video show.
-    config = replace(SMALL, samples=10)
+    config = replace(SMALL, samples=10, block=24)
     model = build(config, matrices=0.0).train()
     generator = torch.Generator().manual_seed(1)
     turn = torch.linalg.qr(torch.randn(config.dim, config.dim, generator=generator)).Q
