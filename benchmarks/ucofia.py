@@ -8,9 +8,9 @@ what the specification says, temporal encoder included, so that its cost per pai
 it is timed on some blocks of texts, ours on all of them, in turn. `speedup_pair` is the ratio of CPU
 microseconds per pair, medians; `speedup_pair_compiled` the same with our block through torch.compile (full
 run only, and where there is a C++ compiler). `memory_ratio` compares the peaks, over what was there before,
-of one training step's comparison of a batch of 64 with itself, from encoded sides to their gradients, each in
-a fresh process. `megabytes_step`: the whole model, ViT-B/32 included, forward and backward, 4 videos of 12
-frames, beyond the imports (full run only).
+of one training step's comparison of a batch of 64 with itself, from normalised and mapped features to their
+gradients, each in a fresh process. `megabytes_step`: the whole model, ViT-B/32 included, forward and
+backward, 4 videos of 12 frames, beyond the imports (full run only).
 """
 
 import argparse
@@ -19,6 +19,7 @@ import shutil
 import statistics
 
 import torch
+import torch.nn.functional as F
 from msat import peak_memory, resident, timed
 from reference import ucofia as plain
 from torch.utils.flop_counter import FlopCounterMode
@@ -74,11 +75,10 @@ class Plain:
             return self.model.table(texts, videos, PLAIN_BLOCK)
 
     def learn(self, sides: tuple) -> dict:
-        """Gradients of one side's features, and of the matrices, of a training step's comparison."""
-        (sentence, words), (frames, patches, video) = sides
-        levels = self.model.pairs(sentence, words, frames, patches, video)
-        plain.losses(levels.mean(dim=0))[2].backward()
-        return {"words": words.grad, "patches": patches.grad, "matrix": self.model.pixel_mat_weight.grad}
+        """Gradients of the sides, and of a matrix, of a training step's comparison."""
+        texts, videos = sides
+        plain.losses(self.model.pairs(*texts, *videos).mean(dim=0))[2].backward()
+        return gradients_of(sides) | {"matrix": self.model.pixel_mat_weight.grad}
 
     def official(self) -> dict:
         """The weights under the authors' names."""
@@ -101,24 +101,27 @@ class Ours:
             )
 
     def learn(self, sides: tuple) -> dict:
-        """As `Plain.learn`; sides are made as the model makes them."""
-        (sentence, words), (frames, patches, video) = sides
-        model, normal = self.model, torch.nn.functional.normalize
-        sentence = normal(sentence, dim=-1)
-        levels = model.compare(
-            TextSide(sentence, sentence @ model.sentence_map, normal(words, dim=-1) @ model.word_map),
-            VideoSide(video @ model.video_map, normal(frames, dim=-1), patches),
-        )
-        model.loss({"logits": levels.mean(dim=0)}, {})["total"].backward()
-        matrix = model.similarity.patches_first.grad
-        return {"words": words.grad, "patches": patches.grad, "matrix": matrix}
+        """As `Plain.learn`."""
+        levels = self.model.compare(*sides)
+        self.model.loss({"logits": levels.mean(dim=0)}, {})["total"].backward()
+        return gradients_of(sides) | {"matrix": self.model.similarity.patches_first.grad}
 
 
-def encoded(number: int) -> tuple:
-    """Both sides of a batch behind the encoders, as leaves whose gradients are wanted."""
-    texts, (frames, patches, _) = generate(number, number)
-    video = torch.nn.functional.normalize(frames.mean(dim=1), dim=-1)
-    return tuple(tuple(part.requires_grad_() for part in side) for side in (texts, (frames, patches, video)))
+def gradients_of(sides: tuple) -> dict:
+    """The gradients of words and patches, which are of the size of the sides."""
+    texts, videos = sides
+    return {"words": texts.words.grad, "patches": videos.patches.grad}
+
+
+def encoded(number: int) -> tuple[TextSide, VideoSide]:
+    """A batch of texts and of videos, normalised and mapped, as leaves whose gradients are wanted."""
+    (sentence, words), (frames, patches, _) = generate(number, number)
+    sentence, words, frames = (F.normalize(part, dim=-1) for part in (sentence, words, frames))
+    texts = TextSide(sentence, sentence.clone(), words)
+    videos = VideoSide(F.normalize(frames.mean(dim=1), dim=-1), frames, patches)
+    for part in (*texts, *videos):
+        part.requires_grad_()
+    return texts, videos
 
 
 def print_memory(side: str, number: int) -> None:

@@ -153,19 +153,19 @@ class PlainUCoFiA(nn.Module):
 
     def similarities(self, sentence, words, frames, patches, mask, patch_map=False):
         """Three levels of a block (texts, videos); `patch_map`: the training tree's L1."""
-        return self.pairs(sentence, words, frames, patches, self.video_feature(frames, mask), patch_map)
-
-    def pairs(self, sentence, words, frames, patches, video, patch_map=False):
-        """The same of videos that have gone through the temporal encoder."""
-        scale, tau = self.logit_scale.exp(), self.tau
+        video = self.video_feature(frames, mask) @ self.global_mat_weight_1
         sentence = sentence / sentence.norm(dim=-1, keepdim=True)
-        words = words / words.norm(dim=-1, keepdim=True)
+        words = words / words.norm(dim=-1, keepdim=True) @ self.local_mat_weight
         frames = frames / frames.norm(dim=-1, keepdim=True)
-        whole = scale * (sentence @ self.global_mat_weight) @ (video @ self.global_mat_weight_1).T
+        patches = patches @ self.local_mat_weight1 if patch_map else patches
+        return self.pairs(sentence, sentence @ self.global_mat_weight, words, video, frames, patches)
+
+    def pairs(self, sentence, mapped, words, video, frames, patches):
+        """The same from what is normalised and mapped already."""
+        scale, tau = self.logit_scale.exp(), self.tau
+        whole = scale * mapped @ video.T
         cosines = torch.einsum("ad,bfd->abf", sentence, frames)
         by_frame = scale * interact(cosines, self.frame_logit_weight, tau)
-        words = words @ self.local_mat_weight
-        patches = patches @ self.local_mat_weight1 if patch_map else patches
         products = torch.einsum("awd,bpd->abwp", words, patches)
         per_patch = interact(products.transpose(-1, -2), self.word_mat_weight, tau)
         per_word = interact(products, self.pixel_mat_weight, tau)

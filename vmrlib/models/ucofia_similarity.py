@@ -84,9 +84,9 @@ class Similarity(nn.Module):
         self, texts: TextSide, videos: VideoSide, scale: Float[Tensor, ""], block: int
     ) -> Float[Tensor, "3 A B"]:
         """Similarities of video, frames and patches; `block` texts and as many videos at a time."""
-        rows = []
+        rows, columns = [], list(blocks(videos, block))
         for some in blocks(texts, block):
-            row = [self.remembered(some, others, scale) for others in blocks(videos, block)]
+            row = [self.remembered(some, others, scale) for others in columns]
             rows.append(torch.cat(row, dim=2))
         return torch.cat(rows, dim=1)
 
