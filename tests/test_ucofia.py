@@ -183,16 +183,18 @@ def test_only_deep_towers_are_shifted():
 
 
 def kept_by(function) -> list[int]:
-    """How many numbers each tensor has that is kept for the backward pass."""
-    sizes = []
+    """How many numbers each storage has that is kept for the backward pass."""
+    sizes = {}
 
     def pack(tensor):
-        sizes.append(tensor.numel())
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes() // tensor.element_size()
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        function()
-    return sizes
+        result = function()
+    assert result.requires_grad
+    return list(sizes.values())
 
 
 def test_nothing_of_the_size_of_all_pairs_words_and_patches_is_kept():

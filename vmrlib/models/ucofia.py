@@ -228,8 +228,7 @@ class UCoFiA(nn.Module):
         Never in half precision: 0.01 twice in a row would magnify what it leaves out.
         """
         texts, videos = (type(side)(*map(full_precision, side)) for side in (texts, videos))
-        with torch.autocast(texts.words.device.type, enabled=False):
-            return self.similarity(texts, videos, self.log_scale.exp(), block or self.config.block)
+        return self.similarity(texts, videos, self.log_scale.exp(), block or self.config.block)
 
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
         """Similarities of all texts with all videos of a batch.

@@ -12,13 +12,14 @@ that nothing of size texts x videos x words x patches is ever there, in training
 again in the backward pass. The temperature of 0.01 enters the scores with the words, before the product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 
 class TextSide(NamedTuple):
@@ -91,26 +92,81 @@ class Similarity(nn.Module):
         return torch.cat(rows, dim=1)
 
     def remembered(self, texts: TextSide, videos: VideoSide, scale: Tensor) -> Float[Tensor, "3 a b"]:
-        """A block of which nothing is kept for the backward pass: that computes it again."""
+        """A block of which only what went in is kept for the backward pass: that computes it again."""
         if not torch.is_grad_enabled():
             return self.block(texts, videos, scale)
-        return checkpoint(self.block, texts, videos, scale, use_reentrant=False, preserve_rng_state=False)
+        inputs = (*texts, *videos, scale, *self.matrices)
+        return Recomputed.apply(partial(levels_of_block, self.temperature), *inputs)
 
     def block(self, texts: TextSide, videos: VideoSide, scale: Tensor) -> Float[Tensor, "3 a b"]:
         """All three similarities of some texts with some videos."""
-        whole = scale * (texts.mapped @ videos.mapped.T)
-        cosines = (texts.sentence / self.temperature) @ videos.frames.flatten(0, 1).T
-        cosines = cosines.unflatten(1, videos.frames.shape[:2])
-        frames = scale * self.temperature * interact(cosines, self.frames, self.temperature)
-        return torch.stack([whole, frames, self.fine(texts.words, videos.patches)])
+        return levels_of_block(self.temperature, *texts, *videos, scale, *self.matrices)
 
-    def fine(self, words: Float[Tensor, "a W D"], patches: Float[Tensor, "b P D"]) -> Float[Tensor, "a b"]:
-        """Patches and words, both ways; it has no logit scale, and the patches' norms count."""
-        tau, (a, W), (b, P) = self.temperature, words.shape[:2], patches.shape[:2]
-        products = (words.flatten(0, 1) / tau) @ patches.flatten(0, 1).T  # (a W, b P)
-        with_words = products.view(a, W, b * P)  # no copy: both views read the same scores
-        per_patch = interact(with_words, self.words_first, tau, dim=-2).view(a, b, P)
-        per_word = interact(products.view(a * W * b, P), self.patches_first, tau)
-        per_word = per_word.view(a, W, b).transpose(1, 2).contiguous()
-        both = interact(per_patch, self.patches_second, tau) + interact(per_word, self.words_second, tau)
-        return both * (tau / 2)
+    @property
+    def matrices(self) -> tuple[nn.Parameter, ...]:
+        """As `levels_of_block` takes them."""
+        words_first, patches_second = self.words_first, self.patches_second
+        return self.frames, words_first, patches_second, self.patches_first, self.words_second
+
+
+class Recomputed(torch.autograd.Function):
+    """A function of tensors that keeps nothing but these: its backward pass computes it a second time."""
+
+    @staticmethod
+    def forward(ctx, function: Callable, *inputs: Tensor) -> Tensor:
+        ctx.function = function
+        ctx.save_for_backward(*inputs)
+        return function(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple:
+        wanted = ctx.needs_input_grad[1:]
+        inputs = [
+            each.detach().requires_grad_(needed)
+            for each, needed in zip(ctx.saved_tensors, wanted, strict=True)
+        ]
+        with torch.enable_grad():
+            output = ctx.function(*inputs)
+        found = iter(torch.autograd.grad(output, [each for each in inputs if each.requires_grad], gradient))
+        return None, *(next(found) if needed else None for needed in wanted)
+
+
+def levels_of_block(
+    tau: float,
+    sentence: Float[Tensor, "a D"],
+    mapped: Float[Tensor, "a D"],
+    words: Float[Tensor, "a W D"],
+    video: Float[Tensor, "b D"],
+    frames: Float[Tensor, "b F D"],
+    patches: Float[Tensor, "b P D"],
+    scale: Float[Tensor, ""],
+    frames_matrix: Float[Tensor, "F F"],
+    *fine_matrices: Float[Tensor, "n n"],
+) -> Float[Tensor, "3 a b"]:
+    """Similarities of video, frames and patches; never in half precision."""
+    with torch.autocast(words.device.type, enabled=False):
+        whole = scale * (mapped @ video.T)
+        cosines = ((sentence / tau) @ frames.flatten(0, 1).T).unflatten(1, frames.shape[:2])
+        by_frame = scale * tau * interact(cosines, frames_matrix, tau)
+        return torch.stack([whole, by_frame, fine_level(tau, words, patches, *fine_matrices)])
+
+
+def fine_level(
+    tau: float,
+    words: Float[Tensor, "a W D"],
+    patches: Float[Tensor, "b P D"],
+    words_first: Float[Tensor, "W W"],
+    patches_second: Float[Tensor, "P P"],
+    patches_first: Float[Tensor, "P P"],
+    words_second: Float[Tensor, "W W"],
+) -> Float[Tensor, "a b"]:
+    """Patches and words, both ways; it has no logit scale, and the patches' norms count."""
+    (a, W), (b, P) = words.shape[:2], patches.shape[:2]
+    products = (words.flatten(0, 1) / tau) @ patches.flatten(0, 1).T  # (a W, b P)
+    with_words = products.view(a, W, b * P)  # no copy: both ways read the same scores
+    per_patch = interact(with_words, words_first, tau, dim=-2).view(a, b, P)
+    per_word = interact(products.view(a * W * b, P), patches_first, tau)
+    per_word = per_word.view(a, W, b).transpose(1, 2).contiguous()
+    both = interact(per_patch, patches_second, tau) + interact(per_word, words_second, tau)
+    return both * (tau / 2)
