@@ -153,11 +153,22 @@ def print_step(number: int) -> None:
 
 
 def assert_equal_gradients(sides: dict, number: int) -> None:
-    """One comparison of a training step gives both the same gradients to rounding."""
-    gradients = {name: side.learn(encoded(number)) for name, side in sides.items() if name != "compiled"}
+    """One comparison of a training step gives both the same gradients.
+
+    In float64: at these sizes the gradients of the matrices are small sums of large terms.
+    """
+    gradients = {}
+    for name, side in sides.items():
+        side.model.double()
+        given = tuple(
+            type(each)(*(part.detach().double().requires_grad_() for part in each))
+            for each in encoded(number)
+        )
+        gradients[name] = side.learn(given)
+        side.model.float().zero_grad()
     for name, expected in gradients["plain"].items():
         error = (gradients["ours"][name] - expected).abs().max() / expected.abs().max()
-        assert error <= 1e-3, f"gradient of {name}: {error:.1e}"
+        assert error <= 1e-6, f"gradient of {name}: {error:.1e}"
 
 
 def per_pair(sides: dict, sizes: dict) -> tuple[dict, dict]:

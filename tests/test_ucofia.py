@@ -203,7 +203,7 @@ def test_nothing_of_the_size_of_all_pairs_words_and_patches_is_kept():
     texts, videos = model.texts(batch), model.videos(batch)
     one = 24 * 24 * config.words * config.vectors
     kept = kept_by(lambda: model.compare(texts, videos))
-    assert max(kept) < one / 5 and sum(kept) < one
+    assert max(kept) < one / 4 and sum(kept) < one
     whole = kept_by(lambda: model.similarity.block(texts, videos, model.log_scale.exp()))
     assert max(whole) == one and sum(whole) > 5 * sum(kept)
 
