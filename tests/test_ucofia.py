@@ -12,7 +12,7 @@ from vmrlib.models.official import from_official
 from vmrlib.models.official_ucofia import ucofia_places
 from vmrlib.models.sinkhorn import ReferenceSetError
 from vmrlib.models.ucofia import Reference, UCoFiAConfig, symmetric_loss
-from vmrlib.models.ucofia_clip import ClipSizes, shift_tokens
+from vmrlib.models.ucofia_clip import ClipSizes, shift_tokens, video_tokens
 
 CLIP = ClipSizes(
     image_size=12,
@@ -278,9 +278,10 @@ def test_the_factor_of_the_cosines_stays_at_a_hundred():
 
 def test_groups_of_parameters_are_the_released_ones():
     model = build(WITH_CLIP)
-    groups = model.parameter_groups(1e-4, 1e-3, 0.2)
-    kinds = [(group["lr"], group["weight_decay"]) for group in groups]
-    assert kinds == [(pytest.approx(1e-7), 0.2), (pytest.approx(1e-7), 0.0), (1e-4, 0.2), (1e-4, 0.0)]
+    groups = model.parameter_groups()
+    kinds = [(group["share"], group["weight_decay"]) for group in groups]
+    assert kinds == [(1e-3, 0.2), (1e-3, 0.0), (1.0, 0.2), (1.0, 0.0)]
+    assert all(group["betas"] == (0.9, 0.98) and group["eps"] == 1e-6 for group in groups)
     group_of = {id(p): number for number, group in enumerate(groups) for p in group["params"]}
     wanted = {
         "clip.model.logit_scale": 0,
@@ -348,17 +349,23 @@ def test_the_temporal_encoder_starts_as_the_text_encoder_of_clip():
         replace(SMALL, dim=32).build().start_from(clip)
 
 
-def test_stage_features_fit_the_configuration_of_stage():
-    config, clip = UCoFiAConfig.stage(), Clip.stage()
-    assert config.dim == clip.dim and config.words <= clip.context
-    frames = torch.randint(0, 256, (2 * config.frames, 64, 64, 3), dtype=torch.uint8)
+def test_frames_and_sentences_of_stage_fit_its_configuration():
+    model = UCoFiAConfig.stage().build()
+    model.load_pretrained()
+    text = model.clip.model.text_model
+    assert torch.equal(model.clip.model.state_dict()["logit_scale"], Clip.stage().model.logit_scale)
+    assert torch.equal(model.temporal.positions, text.embeddings.position_embedding.weight)
+    frames = torch.randint(0, 256, (2, 8, 64, 64, 3), dtype=torch.uint8)
+    batch = {"frames": frames, "frame_mask": torch.ones(2, 8, dtype=torch.bool)}
+    batch["token_ids"] = model.tokenize(["the red star jumps", "it rests"])
     with torch.no_grad():
-        images = clip.encode_frames(frames)
-        texts = clip.encode_sentences(["the red star jumps", "it rests"], config.words)
-        tokens = torch.cat([images.frame[:, None], images.patch], dim=1).unflatten(0, (2, config.frames))
-        batch = {"sentence": texts.sentence, "words": texts.word, "tokens": tokens}
-        batch["frame_mask"] = torch.ones(2, config.frames, dtype=torch.bool)
-        assert config.build().start_from(clip).eval()(batch)["logits"].isfinite().all()
+        assert model.eval()(batch)["logits"].isfinite().all()
+        still = UCoFiAConfig.stage(clip=ClipSizes.stage(shifted=())).build().eval()
+        still.load_state_dict(model.state_dict())
+        images = Clip.stage().encode_frames(frames.flatten(0, 1))
+        expected = torch.cat([images.frame[:, None], images.patch], dim=1).unflatten(0, (2, 8))
+        pixels = still.clip.preprocess(frames.flatten(0, 1)).unflatten(0, (2, 8))
+        torch.testing.assert_close(video_tokens(still.clip, pixels), expected)
 
 
 # --- released weights

@@ -27,13 +27,19 @@ import vmrlib
 from vmrlib.data.files import write_bytes, write_text
 from vmrlib.models.acb import ACB, ACBConfig
 from vmrlib.models.msat import MSAT, MSATConfig
+from vmrlib.models.ucofia_config import ClipSizes, UCoFiAConfig
 from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import Vocabulary, WordVectors
 
 __all__ = ["Checkpoint", "CheckpointError", "describe", "load", "read", "write"]
 
 FORMAT = 1
-MODELS = {"msat": (MSAT, MSATConfig), "acb": (ACB, ACBConfig)}
+MODELS = {
+    "msat": (MSAT, MSATConfig),
+    "acb": (ACB, ACBConfig),
+    "ucofia": (UCoFiAConfig.build, UCoFiAConfig),  # the class itself would load transformers
+}
+NESTED = {"contrast": VTCConfig, "clip": ClipSizes}  # parts of a configuration that are one themselves
 TABLE = "words.table"  # of the word vectors, among the weights
 QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 
@@ -194,9 +200,9 @@ def _build(path: Path, about: Mapping) -> nn.Module:
             raise CheckpointError(f'{path}: field "config.{field.name}" is missing')
     try:
         values = {key: _tuples(value) for key, value in config.items()}
-        if values.get("contrast") is not None:
-            contrast = {key: _tuples(value) for key, value in values["contrast"].items()}
-            values["contrast"] = VTCConfig(**contrast)
+        for name, part in NESTED.items():
+            if values.get(name) is not None:
+                values[name] = part(**{key: _tuples(value) for key, value in values[name].items()})
         return make(make_config(**values))
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: no model can be built from its config ({error})") from None

@@ -24,6 +24,7 @@ from vmrlib.data.annotations import shown
 from vmrlib.engine.settings import TrainingSettings
 from vmrlib.models.acb import ACBConfig
 from vmrlib.models.msat import MSATConfig
+from vmrlib.models.ucofia_config import UCoFiAConfig
 
 PRESETS = {
     "stage": MSATConfig.stage,
@@ -32,7 +33,10 @@ PRESETS = {
     "acb_stage": ACBConfig.stage,
     "acb_tacos": ACBConfig.tacos,
     "acb_activitynet": ACBConfig.activitynet,
+    "ucofia_stage": UCoFiAConfig.stage,
+    "ucofia_msrvtt": UCoFiAConfig.msrvtt,
 }
+ModelConfig = MSATConfig | UCoFiAConfig  # and what derives from them
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -42,12 +46,17 @@ class ConfigurationError(ValueError):
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A preset of MSATConfig or ACBConfig and the fields that are to differ from it."""
+    """A preset of MSATConfig, ACBConfig or UCoFiAConfig and the fields that are to differ from it."""
 
     preset: str
     changes: Mapping = field(default_factory=dict)
 
-    def config(self, **sizes) -> MSATConfig:
+    @property
+    def retrieves(self) -> bool:
+        """Does the model find videos instead of moments?"""
+        return PRESETS[self.preset].__self__ is UCoFiAConfig
+
+    def config(self, **sizes) -> ModelConfig:
         """The model's configuration; `sizes` are those of the data, where no change sets them."""
         return PRESETS[self.preset](**(sizes | dict(self.changes)))
 
@@ -206,8 +215,10 @@ def _model(values: Mapping, file: str, key: str) -> dict:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
     kind = PRESETS[preset].__self__  # the class that the preset belongs to
-    if isinstance(values.get("contrast"), dict) and (default := PRESETS[preset]().contrast):
-        values = values | {"contrast": asdict(default) | values["contrast"]}  # some of it is another's
+    for part in ("contrast", "clip"):  # some of it is another's
+        default = getattr(PRESETS[preset](), part, None)
+        if default and isinstance(values.get(part), dict):
+            values = values | {part: asdict(default) | values[part]}
     changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:
         PRESETS[preset](**changes)

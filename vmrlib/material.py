@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmrlib.configuration import FeatureSource, RunConfig, read_config
+from vmrlib.configuration import FeatureSource, ModelConfig, RunConfig, read_config
 from vmrlib.data.annotations import Query, read_jsonl
 from vmrlib.data.datasets import DATASETS, read_split
 from vmrlib.data.loaders import MomentDataset, Videos, seed_of, train_vocabulary
 from vmrlib.data.stage import StageConfig, StageSplit, make_split, matches, parse
-from vmrlib.models.msat import MSATConfig
 from vmrlib.sources import (
     MaterialError,
     Split,
@@ -139,7 +138,7 @@ class Material:
         return read_words(self.config.words, self.vocabulary, texts)
 
     @cached_property
-    def model_config(self) -> MSATConfig:
+    def model_config(self) -> ModelConfig:
         """The model's configuration with the sizes of this data: dim_video, dim_words, vocabulary."""
         dim = sum(record["dim"] for record in self.feature_records)
         sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}

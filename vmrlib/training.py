@@ -4,7 +4,8 @@
 
 A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}`,
 `model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`; a set is a
-`vmrlib.data.loaders.MomentDataset`.
+`vmrlib.data.loaders.MomentDataset`. A model that finds videos instead of moments has `texts`, `videos` and
+`compare` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -26,10 +27,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from vmrlib.data.loaders import MomentDataset, collate, seed_of
+from vmrlib.data.loaders import MomentDataset, seed_of
+from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
 from vmrlib.engine.predicting import predict, score, to_device
 from vmrlib.engine.processes import Processes
+from vmrlib.engine.retrieving import RETRIEVAL_METRICS, retrieval_metrics
 from vmrlib.engine.run import Progress, Run
 from vmrlib.engine.settings import PRECISIONS, TrainingError, TrainingSettings
 
@@ -44,6 +47,7 @@ __all__ = [
     "train",
 ]
 
+TrainingSet = MomentDataset | TextVideoDataset
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.8, 20  # as MSAT's scheduler, whose sign was wrong
 
 
@@ -65,8 +69,8 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    train_set: MomentDataset,
-    val_set: MomentDataset | None,
+    train_set: TrainingSet,
+    val_set: TrainingSet | None,
     settings: TrainingSettings,
     out: str | os.PathLike | None = None,
     about: Mapping | None = None,
@@ -90,11 +94,13 @@ def train(
         raise TrainingError("there is nothing to train on: no query has a moment")
     if val_set is not None and not len(val_set.queries):
         raise TrainingError("there is nothing to evaluate on: the validation set has no query")
+    if (settings.metric in RETRIEVAL_METRICS) != isinstance(train_set, TextVideoDataset):
+        raise TrainingError(f"training.metric: {settings.metric!r} is no metric of what is trained here")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
     model.to(processes.device)
     fused = processes.device.type in ("cpu", "cuda")  # one call instead of five for each parameter
     optimiser = torch.optim.AdamW(
-        model.parameters(), settings.learning_rate, betas=(0.9, 0.999), weight_decay=0, fused=fused
+        parameter_groups(model), settings.learning_rate, betas=(0.9, 0.999), weight_decay=0, fused=fused
     )
     scaler = torch.amp.GradScaler(processes.device.type, enabled=settings.precision == "fp16")
     about = {"seed": settings.seed} | dict(about or {})
@@ -115,7 +121,7 @@ def train(
             model.train()
             rate = settings.learning_rate_at(progress.step, total, progress.scale)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("share", 1.0)
 
             losses: dict[str, Tensor] = {}
             for number, (share, batch) in enumerate(parts, start=1):
@@ -154,8 +160,7 @@ def train(
 
             evaluated = settings.evaluates_after(progress.step, samples)
             if evaluated and val_set is not None:
-                predictions = predict(model, val_set, settings.predict_batch_size, processes=processes)
-                metrics = score(predictions, val_set.queries, settings.metric, settings.convention)
+                metrics = evaluate(model, val_set, settings, processes)
                 improved = _judge(progress, metrics, settings)
                 progress.seconds = time.monotonic() - started
                 log.add({"step": progress.step, "epoch": epoch, "val": metrics}, on_step)
@@ -174,8 +179,28 @@ def train(
     return _result(progress, log)
 
 
+def parameter_groups(model: nn.Module) -> list[dict]:
+    """What the optimiser is given: all parameters, or the groups that a model makes of them.
+
+    A group may have constants of AdamW's, and the `share` of the learning rate that its parameters get.
+    """
+    if hasattr(model, "parameter_groups"):
+        return model.parameter_groups()
+    return [{"params": list(model.parameters())}]
+
+
+def evaluate(
+    model: nn.Module, val_set: TrainingSet, settings: TrainingSettings, processes: Processes
+) -> dict[str, float]:
+    """The metrics of a model on a set, in percent, `settings.metric` among them."""
+    if isinstance(val_set, TextVideoDataset):
+        return retrieval_metrics(model, val_set, settings.predict_batch_size)
+    predictions = predict(model, val_set, settings.predict_batch_size, processes=processes)
+    return score(predictions, val_set.queries, settings.metric, settings.convention)
+
+
 def batches_from(
-    dataset: MomentDataset, step: int, settings: TrainingSettings, processes: Processes
+    dataset: TrainingSet, step: int, settings: TrainingSettings, processes: Processes
 ) -> Iterator[tuple[int, list[int], list[tuple[float, dict]]]]:
     """Epoch, indexes of the whole batch, this process's parts of it with their shares; from a step onwards.
 
@@ -195,7 +220,7 @@ def batches_from(
                 dataset,
                 batch_sampler=[processes.share(part) for each in parts for part in each],
                 num_workers=settings.workers,
-                collate_fn=collate,
+                collate_fn=dataset.collate,
                 generator=torch.Generator(),  # else it would take a number from the one that dropout uses
             )
         )

@@ -222,6 +222,11 @@ class MomentDataset(Dataset):
             self._cache[video_id] = clips
         return self._cache[video_id]
 
+    @staticmethod
+    def collate(items: Sequence[dict]) -> dict:
+        """The batch of some items."""
+        return collate(items)
+
     def query_ids(self, indexes: Iterable[int]) -> list[str]:
         """The ids of the queries of these items."""
         return [self.queries[self._items[index % len(self._items)][0]].id for index in indexes]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from vmrlib.engine.predicting import metric_thresholds
+from vmrlib.engine.retrieving import RETRIEVAL_METRICS
 from vmrlib.metrics.recall import sign_of
 
 
@@ -15,6 +16,12 @@ class TrainingError(ValueError):
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 SCHEDULES = ("constant", "cosine", "plateau")
+
+
+def known_metric(name: str) -> None:
+    """Raises ValueError for a metric that is neither one of moments nor one of retrieval."""
+    if name not in RETRIEVAL_METRICS:
+        metric_thresholds(name)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class TrainingSettings:
     after `warmup_steps` of linear growth. precision: float32, bf16 or fp16.
     clip_norm: of all gradients together.
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
+    Models that find videos have those of `engine.retrieving.RETRIEVAL_METRICS`.
     evaluate_epochs, evaluate_steps: how often; neither: after each epoch.
     patience: stop after so many evaluations without a better metric.
     save_steps: how often `last` is saved, besides after evaluations. log_steps: how often a step is logged.
@@ -88,7 +96,7 @@ class TrainingSettings:
             if getattr(self, name) not in allowed:
                 found = getattr(self, name)
                 raise TrainingError(f"training.{name}: expected one of {', '.join(allowed)}, found {found!r}")
-        for name, check in (("metric", metric_thresholds), ("convention", sign_of)):
+        for name, check in (("metric", known_metric), ("convention", sign_of)):
             try:
                 check(getattr(self, name))
             except ValueError as error:

@@ -14,102 +14,24 @@ texts, not moments. At test time Sinkhorn biases from reference queries may be a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vmrlib.models.clip import Clip
+from vmrlib.models.gathering import gathered_with_gradients
 from vmrlib.models.sinkhorn import ITERATIONS, Retrieval, check_reference, normalised
-from vmrlib.models.ucofia_clip import ClipSizes, video_tokens
-from vmrlib.models.ucofia_selection import SAMPLES, SCORERS, SIGMA, PatchSelection
+from vmrlib.models.ucofia_clip import build_clip, video_tokens
+from vmrlib.models.ucofia_config import UCoFiAConfig
+from vmrlib.models.ucofia_selection import PatchSelection
 from vmrlib.models.ucofia_similarity import Similarity, TextSide, VideoSide
 from vmrlib.models.ucofia_temporal import TemporalEncoder, video_vector
 
 LARGEST_SCALE = math.log(100)  # of the cosines in the logits, as CLIP has it
-
-
-@dataclass(frozen=True)
-class UCoFiAConfig:
-    """Sizes and constants of one model. Published: `msrvtt()`; `activitynet()` and `didemo()` are less sure.
-
-    frames: F of every video. words: W token slots of every text; padding is compared like a word.
-    dim: D of the joint space. patches: chosen in every frame, besides the class token.
-    heads, layers, positions: of the temporal encoder; length of its position table.
-    scorer: `frame` (trained, released weights) or `video` (first release, text-to-video evaluation).
-    samples, sigma: draws of noise for the choice of patches, and their standard deviation.
-    temperature: of all softmaxes of the interactions.
-    noisy_evaluation: noise out of training, too, as released; without it the best patches themselves.
-    patch_map_in_evaluation: patches times L1 out of training, too; the released evaluation leaves L1 out.
-    block: so many texts and videos are compared at a time; memory grows with its square.
-    clip: sizes of the CLIP that is trained along, or None: batches bring its features.
-    """
-
-    frames: int
-    words: int
-    dim: int = 512
-    patches: int = 3
-    heads: int = 8
-    layers: int = 4
-    positions: int = 77
-    scorer: str = "frame"
-    samples: int = SAMPLES
-    sigma: float = SIGMA
-    temperature: float = 0.01
-    noisy_evaluation: bool = False
-    patch_map_in_evaluation: bool = True
-    block: int = 16
-    clip: ClipSizes | None = field(default_factory=ClipSizes)
-
-    def __post_init__(self):
-        for name in ("frames", "words", "dim", "patches", "heads", "samples", "block", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
-        if self.dim % self.heads:
-            raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
-        if self.frames > self.positions:
-            raise ValueError(f"frames {self.frames} exceed the {self.positions} positions")
-        if self.scorer not in SCORERS:
-            raise ValueError(f"scorer: expected one of {', '.join(SCORERS)}, found {self.scorer!r}")
-        if self.clip and self.words > self.clip.context:
-            raise ValueError(f"words {self.words} exceed CLIP's context of {self.clip.context}")
-
-    @property
-    def vectors(self) -> int:
-        """P, patch vectors of a video: class token and patches of every frame."""
-        return self.frames * (1 + self.patches)
-
-    @property
-    def title(self) -> str:
-        """The model's name in tables."""
-        return "UCoFiA"
-
-    def build(self) -> "UCoFiA":
-        """The model of this configuration, with fresh weights."""
-        return UCoFiA(self)
-
-    @classmethod
-    def msrvtt(cls, **changes) -> "UCoFiAConfig":
-        """As released for MSR-VTT and VATEX: ViT-B/32, 12 frames, 32 word slots."""
-        return cls(**({"frames": 12, "words": 32} | changes))
-
-    @classmethod
-    def activitynet(cls, **changes) -> "UCoFiAConfig":
-        """64 frames and word slots, as X-CLIP for paragraphs; UCoFiA's own numbers are not published."""
-        return cls(**({"frames": 64, "words": 64} | changes))
-
-    @classmethod
-    def didemo(cls, **changes) -> "UCoFiAConfig":
-        """As for ActivityNet, with the same doubt."""
-        return cls.activitynet(**changes)
-
-    @classmethod
-    def stage(cls, **changes) -> "UCoFiAConfig":
-        """For the features of Stage's tiny CLIP (96 numbers, 16 patches), which stays as it is."""
-        values = {"frames": 8, "words": 20, "dim": 96, "heads": 4, "layers": 2, "positions": 24}
-        return cls(**(values | {"samples": 100, "clip": None} | changes))
+RELEASED = {"betas": (0.9, 0.98), "eps": 1e-6}  # constants of the optimiser
 
 
 @dataclass(frozen=True)
@@ -128,7 +50,7 @@ class UCoFiA(nn.Module):
     def __init__(self, config: UCoFiAConfig):
         super().__init__()
         self.config = config
-        self.clip = config.clip.build(config.dim, config.frames) if config.clip else None
+        self.clip = build_clip(config.clip, config.dim, config.frames) if config.clip else None
         self.own_scale = None if self.clip else nn.Parameter(torch.tensor(LARGEST_SCALE))
         self.temporal = TemporalEncoder(config.dim, config.heads, config.layers, config.positions)
         self.selection = PatchSelection(
@@ -149,6 +71,11 @@ class UCoFiA(nn.Module):
     def log_scale(self) -> nn.Parameter:
         """Logarithm of the factor of the cosines: CLIP's own where it is trained along."""
         return self.clip.model.logit_scale if self.clip else self.own_scale
+
+    def load_pretrained(self) -> None:
+        """What a training begins with: the weights of the CLIP that the configuration names, if any."""
+        if self.config.pretrained:
+            self.start_from(pretrained_clip(self.config.pretrained))
 
     @torch.no_grad()
     def start_from(self, clip: Clip) -> "UCoFiA":
@@ -183,6 +110,12 @@ class UCoFiA(nn.Module):
 
     # --- one side at a time
 
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "A W"]:
+        """Token ids of plain texts, filled up to W; a text too long for them loses its last words."""
+        if self.clip.tokenizer is None and self.config.pretrained:
+            self.clip.tokenizer = pretrained_clip(self.config.pretrained).tokenizer
+        return self.clip.tokenize(texts, self.config.words)
+
     def texts(self, batch: Mapping) -> TextSide:
         """What these texts bring to every comparison; the fields of `forward`'s batch about texts."""
         if "token_ids" in batch:
@@ -192,8 +125,12 @@ class UCoFiA(nn.Module):
 
     def videos(self, batch: Mapping) -> VideoSide:
         """What these videos bring to every comparison; the fields of `forward`'s batch about videos."""
-        tokens = video_tokens(self.clip, batch["pixels"]) if "pixels" in batch else batch["tokens"]
-        self._expect("frames", tokens.shape[1], self.config.frames)
+        kind = next(name for name in ("frames", "pixels", "tokens") if name in batch)
+        seen = batch[kind]
+        self._expect("frames", seen.shape[1], self.config.frames)
+        if kind == "frames":
+            seen = self.clip.preprocess(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        tokens = seen if kind == "tokens" else video_tokens(self.clip, seen)
         return self.video_side(tokens[:, :, 0], self.selection(tokens), batch["frame_mask"])
 
     def text_side(self, sentence: Float[Tensor, "A D"], words: Float[Tensor, "A W D"]) -> TextSide:
@@ -233,13 +170,17 @@ class UCoFiA(nn.Module):
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
         """Similarities of all texts with all videos of a batch.
 
-        Of videos the batch has `frame_mask` (B, F) and `pixels` (B, F, 3, S, S), or `tokens` (B, F, T, D),
-        projected CLIP features of all tokens, class token first. Of texts it has `token_ids` (A, W), or
-        `sentence` (A, D) and `words` (A, W, D), projected features.
+        Of videos the batch has `frame_mask` (B, F) and `frames` (B, F, H, W, 3) as uint8, or `pixels`
+        (B, F, 3, S, S) as CLIP takes them, or `tokens` (B, F, T, D), projected CLIP features of all tokens,
+        class token first. Of texts it has `token_ids` (A, W), or `sentence` (A, D) and `words` (A, W, D),
+        projected features. In training of several processes A and B count the samples of all of them.
 
         levels (3, A, B): similarities of video, frames, patches. logits (A, B): their mean.
         """
-        levels = self.compare(self.texts(batch), self.videos(batch))
+        texts, videos = self.texts(batch), self.videos(batch)
+        if self.training:
+            texts, videos = (type(side)(*map(gathered_with_gradients, side)) for side in (texts, videos))
+        levels = self.compare(texts, videos)
         return {"levels": levels, "logits": levels.mean(dim=0)}
 
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
@@ -279,12 +220,11 @@ class UCoFiA(nn.Module):
             of_videos = self.compare(texts, found.videos)
         return normalised(self.compare(texts, videos), of_texts, of_videos, iterations, transductive)
 
-    def parameter_groups(
-        self, learning_rate: float = 1e-4, clip_factor: float = 1e-3, weight_decay: float = 0.2
-    ) -> list[dict]:
+    def parameter_groups(self) -> list[dict]:
         """Groups for an optimiser, as released (8.3): CLIP learns slower, and only biases do not decay.
 
-        Norms, the logit scale and the matrices that start as identities do decay there.
+        Norms, the logit scale and the matrices that start as identities do decay there. `share` is of the
+        learning rate; the other keys are constants of AdamW and of BertAdam.
         """
         groups = []
         for of_clip in (True, False):
@@ -296,10 +236,15 @@ class UCoFiA(nn.Module):
                     and (name.startswith("clip.") or name == "own_scale") == of_clip
                     and ("bias" not in name) == decays
                 ]
-                rate = learning_rate * (clip_factor if of_clip else 1)
-                decay = weight_decay if decays else 0.0
-                groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                share = self.config.clip_share if of_clip else 1.0
+                decay = self.config.weight_decay if decays else 0.0
+                groups.append({"params": chosen, "share": share, "weight_decay": decay} | RELEASED)
         return [group for group in groups if group["params"]]
+
+
+def pretrained_clip(name: str) -> Clip:
+    """CLIP as it was before this training: Stage's own, or that of a hub id or a folder."""
+    return Clip.stage() if name == "stage" else Clip.load(name)
 
 
 def full_precision(values: Tensor) -> Tensor:
