@@ -200,10 +200,10 @@ def per_pair(sides: dict, sizes: dict) -> tuple[dict, dict]:
     with FlopCounterMode(display=False) as counter:
         sides["plain"].cost(*given)
     mflop["plain"] = counter.get_total_flops() / found["plain"][0].numel() / 1e6
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         texts, videos = sides["ours"].sides(*given[:2])
     mflop["ours"] = counter.get_total_flops() / (sizes["texts"] * sizes["videos"]) / 1e6
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         sides["ours"].model.compare(type(texts)(*(part[some] for part in texts)), videos)
     mflop["ours"] += counter.get_total_flops() / found["plain"][0].numel() / 1e6
     return {name: statistics.median(values[1:]) for name, values in costs.items()}, mflop
