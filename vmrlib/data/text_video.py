@@ -37,7 +37,7 @@ class TextVideoDataset(Dataset):
 
     words = WordVectors([], np.zeros((0, 1), dtype=np.float32))  # the model reads tokens
 
-    def __init__(self, queries: Sequence[Query], frames: Frames, tokens: Int[Tensor, "Q W"]):
+    def __init__(self, queries: Sequence[Query], frames: Frames, tokens: Int[Tensor, "Q L"]):
         self.queries, self.frames, self.tokens = list(queries), frames, tokens
         if len(tokens) != len(self.queries):
             raise LoaderError(f"tokens: {len(tokens)} rows for {len(self.queries)} texts")

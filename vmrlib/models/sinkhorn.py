@@ -51,7 +51,7 @@ class Retrieval:
 def normalised(
     levels: Float[Tensor, "3 A B"],
     reference_texts: Float[Tensor, "3 R B"] | None = None,
-    reference_videos: Float[Tensor, "3 A R"] | None = None,
+    reference_videos: Float[Tensor, "3 A V"] | None = None,
     iterations: int = ITERATIONS,
     transductive: bool = False,
 ) -> Retrieval:

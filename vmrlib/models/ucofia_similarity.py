@@ -142,7 +142,7 @@ def levels_of_block(
     patches: Float[Tensor, "b P D"],
     scale: Float[Tensor, ""],
     frames_matrix: Float[Tensor, "F F"],
-    *fine_matrices: Float[Tensor, "n n"],
+    *fine_matrices: Float[Tensor, "_ _"],
 ) -> Float[Tensor, "3 a b"]:
     """Similarities of video, frames and patches; never in half precision."""
     with torch.autocast(words.device.type, enabled=False):

@@ -21,7 +21,7 @@ class TemporalBlock(nn.Module):
         self.widen, self.narrow = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
 
     def forward(
-        self, states: Float[Tensor, "B F D"], bias: Float[Tensor, "B 1 1 F"]
+        self, states: Float[Tensor, "B F D"], bias: Float[Tensor, "#B 1 1 F"]
     ) -> Float[Tensor, "B F D"]:
         parts = self.projections(self.norm_in(states)).chunk(3, dim=-1)
         query, key, value = (split_heads(part, self.heads) for part in parts)
