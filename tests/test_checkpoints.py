@@ -90,7 +90,10 @@ def test_missing_and_damaged_files_are_named(saved):
     ("changes", "message"),
     [
         ({"format": 99}, "format 99, this version reads format 1"),
-        ({"model": "mmn2"}, "field \"model\": expected one of msat, acb, mmn, reloclnet, found 'mmn2'"),
+        (
+            {"model": "mmn2"},
+            "field \"model\": expected one of msat, acb, mmn, ucofia, reloclnet, found 'mmn2'",
+        ),
         ({"config": {"depth": 3}}, 'field "config.depth" is unknown to MSATConfig'),
         ({"config": {"clips": 8}}, 'field "config.stride" is missing'),
         ({"config": None}, 'field "config": expected an object, found None'),

@@ -29,6 +29,7 @@ from vmrlib.models.acb import ACB, ACBConfig
 from vmrlib.models.mmn import MMN, MMNConfig
 from vmrlib.models.msat import MSAT, MSATConfig
 from vmrlib.models.reloclnet import ReLoCLNet, ReLoCLNetConfig
+from vmrlib.models.ucofia_config import ClipSizes, UCoFiAConfig
 from vmrlib.models.vtc import VTCConfig
 from vmrlib.text import Vocabulary, WordVectors
 
@@ -39,8 +40,10 @@ MODELS = {
     "msat": (MSAT, MSATConfig),
     "acb": (ACB, ACBConfig),
     "mmn": (MMN, MMNConfig),
+    "ucofia": (UCoFiAConfig.build, UCoFiAConfig),  # the class itself would load transformers
     "reloclnet": (ReLoCLNet, ReLoCLNetConfig),
 }
+NESTED = {"contrast": VTCConfig, "clip": ClipSizes}  # parts of a configuration that are one themselves
 TABLE = "words.table"  # of the word vectors, among the weights
 QUEUES = ("contrast.queue_", "contrast.place", "contrast.steps")  # buffers that only training needs
 
@@ -201,9 +204,9 @@ def _build(path: Path, about: Mapping) -> nn.Module:
             raise CheckpointError(f'{path}: field "config.{field.name}" is missing')
     try:
         values = {key: _tuples(value) for key, value in config.items()}
-        if values.get("contrast") is not None:
-            contrast = {key: _tuples(value) for key, value in values["contrast"].items()}
-            values["contrast"] = VTCConfig(**contrast)
+        for name, part in NESTED.items():
+            if values.get(name) is not None:
+                values[name] = part(**{key: _tuples(value) for key, value in values[name].items()})
         return make(make_config(**values))
     except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: no model can be built from its config ({error})") from None

@@ -26,6 +26,7 @@ from vmrlib.models.acb import ACBConfig
 from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
 from vmrlib.models.reloclnet import ReLoCLNetConfig
+from vmrlib.models.ucofia_config import UCoFiAConfig
 
 PRESETS = {
     "stage": MSATConfig.stage,
@@ -38,10 +39,12 @@ PRESETS = {
     "mmn_charades": MMNConfig.charades,
     "mmn_activitynet": MMNConfig.activitynet,
     "mmn_tacos": MMNConfig.tacos,
+    "ucofia_stage": UCoFiAConfig.stage,
+    "ucofia_msrvtt": UCoFiAConfig.msrvtt,
     "reloclnet_stage": ReLoCLNetConfig.stage,
     "reloclnet_tvr": ReLoCLNetConfig.tvr,
 }
-ModelConfig = MSATConfig | MMNConfig | ReLoCLNetConfig  # and what derives from them
+ModelConfig = MSATConfig | MMNConfig | UCoFiAConfig | ReLoCLNetConfig  # and what derives from them
 NAMES = {float: "a number", int: "a whole number", bool: "true or false", str: "text"}
 
 
@@ -55,6 +58,11 @@ class ModelChoice:
 
     preset: str
     changes: Mapping = field(default_factory=dict)
+
+    @property
+    def retrieves(self) -> bool:
+        """Does the model find videos instead of moments?"""
+        return PRESETS[self.preset].__self__ is UCoFiAConfig
 
     def config(self, **sizes) -> ModelConfig:
         """The model's configuration; `sizes` are those of the data, where no change sets them.
@@ -220,8 +228,10 @@ def _model(values: Mapping, file: str, key: str) -> dict:
         found = "nothing" if preset is None else shown(preset)
         raise ConfigurationError(f"{file}{key}.preset: expected one of {', '.join(PRESETS)}, found {found}")
     kind = PRESETS[preset].__self__  # the class that the preset belongs to
-    if isinstance(values.get("contrast"), dict) and (default := getattr(PRESETS[preset](), "contrast", None)):
-        values = values | {"contrast": asdict(default) | values["contrast"]}  # some of it is another's
+    for part in ("contrast", "clip"):  # some of it is another's
+        default = getattr(PRESETS[preset](), part, None)
+        if default and isinstance(values.get(part), dict):
+            values = values | {part: asdict(default) | values[part]}
     changes = _checked(kind, {k: v for k, v in values.items() if k != "preset"}, file, key)
     try:
         PRESETS[preset](**changes)

@@ -26,6 +26,12 @@ from vmrlib.metrics import evaluate_span, mean_iou, recall_at
 from vmrlib.models.msat import learnt_parameters
 from vmrlib.models.reloclnet import ReLoCLNet
 from vmrlib.plan import for_planning, make_plan
+from vmrlib.retrieval_material import (
+    RetrievalMaterial,
+    describe_texts,
+    evaluate_retrieval,
+    retrieval_lines,
+)
 from vmrlib.training import predict, train
 
 __all__ = ["add_arguments", "evaluate_split", "new_model", "notebook_material", "run"]
@@ -94,7 +100,11 @@ def run(args: argparse.Namespace) -> int:
     """Plans, trains, and evaluates; prints what is trained on what."""
     config, simulate = configure(args)
     splits = splits_to_evaluate(args, config)
-    material = Material(config, simulate, verbose=not args.json, others=splits)
+    retrieves = config.model.retrieves
+    kind = RetrievalMaterial if retrieves else Material
+    material = kind(config, simulate, verbose=not args.json, others=splits)
+    if args.plan and retrieves:
+        raise ValueError("--plan: not for models that find videos; their frames are rendered first")
     if args.plan:
         plan = make_plan(for_planning(material))
         print(json.dumps(vars(plan) | {"hours": plan.hours}) if args.json else "\n".join(plan.lines()))
@@ -143,10 +153,14 @@ def run(args: argparse.Namespace) -> int:
         )
     report["splits"] = {}
     for split in splits if main else []:
-        figures = evaluate_split(model, material, split, args.out, verbose=loud)
+        if retrieves:
+            figures, lines = evaluate_retrieval(model, material, split, args.out), retrieval_lines
+        else:
+            figures = evaluate_split(model, material, split, args.out, verbose=loud)
+            lines = evaluation_lines
         report["splits"][split] = figures
         if loud:
-            print("\n".join(["", *evaluation_lines(figures, model.config.title + note)]))
+            print("\n".join(["", *lines(figures, model.config.title + note)]))
     if args.json and main:
         print(json.dumps(report))
     return 0
@@ -189,6 +203,13 @@ def kinds_of_input(about: Mapping) -> dict[str, str | None]:
 def heading(material: Material, train_set, val_set, model: nn.Module) -> list[str]:
     """What is trained on what, with counts."""
     config = material.config
+    if isinstance(material, RetrievalMaterial):
+        return [
+            describe_texts(f"train    {config.data.dataset} {config.data.train}", train_set),
+            describe_texts(f"val      {config.data.dataset} {config.data.val}", val_set),
+            *material.heading(),
+            model_line(model),
+        ]
     known = [word in material.words for word in material.vocabulary.words[1:-1]]
     records = material.feature_records
     features = ", ".join(f"{record['spec']} ({record['dim']})" for record in records)
@@ -199,11 +220,16 @@ def heading(material: Material, train_set, val_set, model: nn.Module) -> list[st
         f"features {features}",
         f"words    {Path(config.words).name}: {material.words.dim} numbers for {sum(known)} of the "
         f"{len(known)} words in train",
-        f"model    {model.config.title}, {learnt_parameters(model):,} parameters",
+        model_line(model),
     ]
     if material.label:
         lines.append(f"NOTE     {material.label}: noise in the place of the video. The scores say nothing.")
     return lines
+
+
+def model_line(model: nn.Module) -> str:
+    """Which model, and how many numbers it learns."""
+    return f"model    {model.config.title}, {learnt_parameters(model):,} parameters"
 
 
 def evaluate_split(

@@ -4,7 +4,9 @@
 
 A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}`,
 `model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`, and, where some parameters
-decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`.
+decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`. A model that finds videos
+instead of moments has `texts`, `videos` and `compare` in the place of `localise`; its set is a
+`vmrlib.data.text_video.TextVideoDataset`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -27,10 +29,12 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from vmrlib.data.loaders import MomentDataset, seed_of
+from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
 from vmrlib.engine.optimiser import make_optimiser
 from vmrlib.engine.predicting import predict, score, to_device
 from vmrlib.engine.processes import Processes
+from vmrlib.engine.retrieving import RETRIEVAL_METRICS, retrieval_metrics
 from vmrlib.engine.run import Progress, Run
 from vmrlib.engine.settings import PRECISIONS, TrainingError, TrainingSettings
 
@@ -45,6 +49,7 @@ __all__ = [
     "train",
 ]
 
+TrainingSet = MomentDataset | TextVideoDataset
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.8, 20  # as MSAT's scheduler, whose sign was wrong
 
 
@@ -66,8 +71,8 @@ class TrainingResult:
 
 def train(
     model: nn.Module,
-    train_set: MomentDataset,
-    val_set: MomentDataset | None,
+    train_set: TrainingSet,
+    val_set: TrainingSet | None,
     settings: TrainingSettings,
     out: str | os.PathLike | None = None,
     about: Mapping | None = None,
@@ -91,6 +96,8 @@ def train(
         raise TrainingError("there is nothing to train on: no query has a moment")
     if val_set is not None and not len(val_set.queries):
         raise TrainingError("there is nothing to evaluate on: the validation set has no query")
+    if (settings.metric in RETRIEVAL_METRICS) != isinstance(train_set, TextVideoDataset):
+        raise TrainingError(f"training.metric: {settings.metric!r} is no metric of what is trained here")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
     clip_norm = math.inf if settings.optimizer == "bert_adam" else settings.clip_norm  # it clips by itself
     model.to(processes.device)
@@ -153,8 +160,7 @@ def train(
 
             evaluated = settings.evaluates_after(progress.step, samples)
             if evaluated and val_set is not None:
-                predictions = predict(model, val_set, settings.predict_batch_size, processes=processes)
-                metrics = score(predictions, val_set.queries, settings.metric, settings.convention)
+                metrics = evaluate(model, val_set, settings, processes)
                 improved = _judge(progress, metrics, settings)
                 progress.seconds = time.monotonic() - started
                 log.add({"step": progress.step, "epoch": epoch, "val": metrics}, on_step)
@@ -173,8 +179,18 @@ def train(
     return _result(progress, log)
 
 
+def evaluate(
+    model: nn.Module, val_set: TrainingSet, settings: TrainingSettings, processes: Processes
+) -> dict[str, float]:
+    """The metrics of a model on a set, in percent, `settings.metric` among them."""
+    if isinstance(val_set, TextVideoDataset):
+        return retrieval_metrics(model, val_set, settings.predict_batch_size)
+    predictions = predict(model, val_set, settings.predict_batch_size, processes=processes)
+    return score(predictions, val_set.queries, settings.metric, settings.convention)
+
+
 def batches_from(
-    dataset: MomentDataset, step: int, settings: TrainingSettings, processes: Processes
+    dataset: TrainingSet, step: int, settings: TrainingSettings, processes: Processes
 ) -> Iterator[tuple[int, list[int], list[tuple[float, dict]]]]:
     """Epoch, indexes of the whole batch, this process's parts of it with their shares; from a step onwards.
 

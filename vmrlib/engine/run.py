@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vmrlib import checkpoints
 from vmrlib.data.files import write_bytes
 from vmrlib.data.loaders import MomentDataset, seed_of
+from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.engine.log import TrainingLog, draw_log
 from vmrlib.engine.processes import Processes
 from vmrlib.engine.settings import TrainingError, with_defaults
@@ -52,7 +53,7 @@ class Run:
         processes: Processes,
         settings: Mapping,
         about: Mapping,
-        train_set: MomentDataset,
+        train_set: MomentDataset | TextVideoDataset,
         out: str | os.PathLike | None,
     ):
         self.model, self.optimiser, self.scaler, self.processes = model, optimiser, scaler, processes

@@ -10,6 +10,7 @@ import torch
 from vmrlib.engine.bert_adam import SCHEDULES as BERT_SCHEDULES
 from vmrlib.engine.bert_adam import warmup_schedule
 from vmrlib.engine.predicting import metric_thresholds
+from vmrlib.engine.retrieving import RETRIEVAL_METRICS
 from vmrlib.metrics.recall import sign_of
 
 
@@ -20,6 +21,12 @@ class TrainingError(ValueError):
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # name of an optimiser: the schedules that its learning rate may follow
 OPTIMIZERS = {"adamw": ("constant", "cosine", "plateau"), "bert_adam": BERT_SCHEDULES}
+
+
+def known_metric(name: str) -> None:
+    """Raises ValueError for a metric that is neither one of moments nor one of retrieval."""
+    if name not in RETRIEVAL_METRICS:
+        metric_thresholds(name)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class TrainingSettings:
     precision: float32, bf16 or fp16.
     clip_norm: of all gradients together; with bert_adam of the gradient of each tensor (published: 1).
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
+    Models that find videos have those of `engine.retrieving.RETRIEVAL_METRICS`.
     evaluate_epochs, evaluate_steps: how often; neither: after each epoch.
     patience: stop after so many evaluations without a better metric.
     save_steps: how often `last` is saved, besides after evaluations. log_steps: how often a step is logged.
@@ -104,7 +112,7 @@ class TrainingSettings:
                 raise TrainingError(f"training.{name}: {expected}")
         if not isinstance(self.schedule, str):
             self._check_epochs(self.schedule)
-        for name, check in (("metric", metric_thresholds), ("convention", sign_of)):
+        for name, check in (("metric", known_metric), ("convention", sign_of)):
             try:
                 check(getattr(self, name))
             except ValueError as error:

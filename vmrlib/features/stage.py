@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -67,6 +67,18 @@ def video_features(script: Script, extractor: Extractor) -> Float[Tensor, "T D"]
     frames = render(script, times.reshape(-1), size=PIXELS)
     clips = torch.from_numpy(frames).reshape(*times.shape, PIXELS, PIXELS, 3)  # (T, F, H, W, 3)
     return torch.cat([extractor(part).cpu() for part in clips.split(64)])
+
+
+def stage_frames(split: StageSplit, number: int) -> dict[str, UInt8[Tensor, "F H W 3"]]:
+    """`number` frames of every video of a split, by video id: of the middles of as many equal parts."""
+    places = (np.arange(number) + 0.5) / number
+
+    def frames_of(script: Script) -> Tensor:
+        return torch.from_numpy(render(script, places * script.duration, size=PIXELS))
+
+    with ThreadPoolExecutor(min(MOST_WORKERS, os.cpu_count() or 1)) as pool:
+        frames = pool.map(frames_of, split.scripts)
+        return dict(zip((script.video_id for script in split.scripts), frames, strict=True))
 
 
 # What a change of x, y, scale and angle is divided by, so that a motion is as large a number as a place.

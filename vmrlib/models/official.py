@@ -1,4 +1,4 @@
-"""The authors' released weights in our models: MSAT, asymmetric co-attention with its loss, MMN, ReLoCLNet.
+"""The authors' released weights in our models: MSAT, ACB with VTC, MMN, UCoFiA, ReLoCLNet.
 
 A released checkpoint names its parameters in its own way and keeps apart what we compute in one product. So a
 model needs one table: our parameter -> the authors' names whose rows, joined in that order, it consists of.
@@ -15,8 +15,10 @@ from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
 from vmrlib.models.official_mmn import mmn_names
 from vmrlib.models.official_reloclnet import reloclnet_names
+from vmrlib.models.official_ucofia import DEAD, fill_ucofia, plain_names, ucofia_places
 from vmrlib.models.openai_clip import WeightsError
 from vmrlib.models.reloclnet import ReLoCLNetConfig
+from vmrlib.models.ucofia import UCoFiA, UCoFiAConfig
 from vmrlib.models.vtc import VTC
 
 Names = dict[str, tuple[str, ...]]
@@ -36,7 +38,10 @@ class Loading(NamedTuple):
 
 
 def from_official(
-    name: str, state_dict: Mapping, config: MSATConfig | MMNConfig | ReLoCLNetConfig, partial: bool = False
+    name: str,
+    state_dict: Mapping,
+    config: MSATConfig | MMNConfig | UCoFiAConfig | ReLoCLNetConfig,
+    partial: bool = False,
 ) -> nn.Module:
     """Our model of that name with the authors' weights, on the CPU and in eval mode.
 
@@ -47,8 +52,11 @@ def from_official(
     Raises WeightsError for an unknown model, for weights of another shape, and, unless `partial`, for every
     missing name and every unused one that is not known to be dead weight in the released code.
     """
+    if name == "ucofia":
+        return ucofia_from_official(official_weights(state_dict), config, partial)
     if name not in OFFICIAL:
-        raise WeightsError(f"no released weights are known for {name!r}; known: {', '.join(OFFICIAL)}")
+        known = ", ".join([*OFFICIAL, "ucofia"])
+        raise WeightsError(f"no released weights are known for {name!r}; known: {known}")
     names_of, dead_part = OFFICIAL[name]
     weights = official_weights(state_dict)
     model = config.build().eval()
@@ -59,20 +67,44 @@ def from_official(
     missing = tuple(official for official in wanted if official not in weights)
     unused = tuple(official for official in weights if official not in {*wanted, *queues})
     dead = tuple(official for official in unused if dead_part and dead_part in official)
-    unexpected = [official for official in unused if official not in dead]
-    if not partial and (missing or unexpected):
-        problems = [
-            f"{what} {listed(some)}"
-            for what, some in (("missing", missing), ("not used", unexpected))
-            if some
-        ]
-        raise WeightsError(f"released weights of {name}: {'; '.join(problems)}")
+    loading = Loading(missing, unused, dead)
+    if not partial:
+        refuse_incomplete(name, loading)
 
     fill(model, names, weights)
     if queues:
         fill_queues(model.contrast, {queues[official]: weights[official] for official in queues})
-    model.loading = Loading(missing, unused, dead)
+    model.loading = loading
     return model
+
+
+def ucofia_from_official(weights: Mapping[str, Tensor], config: UCoFiAConfig, partial: bool) -> UCoFiA:
+    """`from_official` for UCoFiA, whose release keeps CLIP under OpenAI's names."""
+    model, places, names = config.build().eval(), ucofia_places(config), plain_names(weights)
+    wanted = {place.name for place in places.values()}
+    missing = tuple(sorted(wanted - set(names.values())))
+    unused = tuple(name for name, plain in names.items() if plain not in wanted)
+    loading = Loading(missing, unused, tuple(name for name in unused if name in DEAD))
+    if not partial:
+        refuse_incomplete("ucofia", loading)
+    try:
+        fill_ucofia(model, places, {plain: weights[name] for name, plain in names.items()})
+    except ValueError as error:
+        raise WeightsError(f"released weights: {error}") from None
+    model.loading = loading
+    return model
+
+
+def refuse_incomplete(name: str, loading: Loading) -> None:
+    """Raises WeightsError for names that are missing, and for unused ones that are not dead weight."""
+    unexpected = [official for official in loading.unused if official not in loading.dead]
+    problems = [
+        f"{what} {listed(some)}"
+        for what, some in (("missing", loading.missing), ("not used", unexpected))
+        if some
+    ]
+    if problems:
+        raise WeightsError(f"released weights of {name}: {'; '.join(problems)}")
 
 
 @torch.no_grad()

@@ -1,0 +1,197 @@
+"""UCoFiA through the engine: batches, training, checkpoints, several processes, figures and baselines."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from test_ucofia import CLIP, SMALL
+
+from vmrlib import checkpoints
+from vmrlib.cli import main
+from vmrlib.configuration import PRESETS
+from vmrlib.data.annotations import Query
+from vmrlib.data.loaders import LoaderError
+from vmrlib.data.text_video import TextVideoDataset
+from vmrlib.engine.retrieving import chance, mean_pooling, metrics_of, retrieval_scores
+from vmrlib.models.clip import Clip
+from vmrlib.models.ucofia_config import ClipSizes
+from vmrlib.training import TrainingError, TrainingSettings, train
+
+ROOT = Path(__file__).resolve().parent.parent
+TOY = replace(SMALL, clip=replace(CLIP, vision_layers=2), samples=10, block=8)
+SETTINGS = TrainingSettings(
+    steps=60, batch_size=8, learning_rate=5e-3, evaluate_steps=30, device="cpu", metric="text to video R@1"
+)
+
+
+def toy_set(number: int = 8, texts: int = 1) -> TextVideoDataset:
+    """Videos of one colour each, and texts of which the second token names the colour; 29 ends a text."""
+    frames = {f"v{n}": torch.full((3, 12, 12, 3), 30 * n % 256, dtype=torch.uint8) for n in range(number)}
+    queries = [Query(f"q{n}", f"text {n}", f"v{n % number}", (), 1.0) for n in range(texts * number)]
+    tokens = torch.tensor([[1, 2 + n % number, 3 + n // number, 29, 0] for n in range(texts * number)])
+    return TextVideoDataset(queries, frames, tokens)
+
+
+def toy_model():
+    torch.manual_seed(0)
+    return replace(TOY, clip_share=1.0).build()
+
+
+def test_a_batch_holds_frames_and_tokens_of_pairs():
+    items = toy_set(3, texts=2)
+    batch = items.collate([items[4], items[2]])
+    assert batch["query_ids"] == ["q4", "q2"] == items.query_ids([4, 2])
+    assert batch["frames"].shape == (2, 3, 12, 12, 3) and batch["frames"].dtype == torch.uint8
+    assert batch["frames"][:, 0, 0, 0, 0].tolist() == [30, 60] and batch["frame_mask"].all()
+    assert batch["token_ids"].tolist() == [[1, 3, 4, 29, 0], [1, 4, 3, 29, 0]]
+    assert items.truth.tolist() == [0, 1, 2, 0, 1, 2]
+    assert [len(part["frames"]) for part in items.video_batches(2)] == [2, 1]
+
+
+def test_texts_without_frames_or_tokens_are_named():
+    query = Query("q", "a", "v", (), 1.0)
+    with pytest.raises(LoaderError, match="query 'q': no frames of video 'v'"):
+        TextVideoDataset([query], {}, torch.ones(1, 3, dtype=torch.long))
+    with pytest.raises(LoaderError, match="tokens: 2 rows for 1 texts"):
+        TextVideoDataset([query], {}, torch.ones(2, 3, dtype=torch.long))
+    frames = {"v": torch.zeros(2, 4, 4, 3).byte(), "w": torch.zeros(3, 4, 4, 3).byte()}
+    with pytest.raises(
+        LoaderError, match=r"query 'r': frames of video 'w' are \(3, 4, 4, 3\), not \(2, 4, 4"
+    ):
+        other = Query("r", "a", "w", (), 1.0)
+        TextVideoDataset([query, other], frames, torch.ones(2, 3, dtype=torch.long))
+
+
+def test_a_trained_model_finds_the_videos_that_it_sees_and_no_others(tmp_path):
+    items, model = toy_set(), toy_model()
+    result = train(model, items, items, SETTINGS, tmp_path / "run")
+    assert result.metrics["text to video R@1"] >= 75, result.metrics  # 12.5 by chance
+    found = checkpoints.load(tmp_path / "run").model
+    assert found.config == model.config
+    scores = retrieval_scores(found, items)
+    torch.testing.assert_close(scores, retrieval_scores(model, items))
+    assert metrics_of(scores, items)["text to video R@1"] == result.metrics["text to video R@1"]
+
+    # other frames under each name: the model finds where the frames went, and not by name
+    names = list(items.video_ids)
+    moved = {name: items.frames[names[n - 1]] for n, name in enumerate(names)}
+    blind = metrics_of(retrieval_scores(model, TextVideoDataset(items.queries, moved, items.tokens)), items)
+    assert blind["text to video R@1"] <= 25
+
+
+def test_a_metric_of_another_task_is_refused():
+    with pytest.raises(TrainingError, match=r"training\.metric: 'mIoU' is no metric of what is trained here"):
+        train(toy_model(), toy_set(), None, replace(SETTINGS, metric="mIoU"))
+
+
+def test_a_killed_training_goes_on_as_if_it_had_not_been(tmp_path):
+    settings, items = replace(SETTINGS, steps=4, save_steps=1, evaluate_steps=2), toy_set()
+    whole = train(toy_model(), items, items, settings, tmp_path / "whole")
+
+    class KilledError(Exception):
+        pass
+
+    def kill(record):
+        if record["step"] == 3 and "losses" in record:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        train(toy_model(), items, items, settings, tmp_path / "killed", on_step=kill)
+    again = train(toy_model(), items, items, settings, tmp_path / "killed", resume=True)
+    assert again.metrics == whole.metrics and again.steps == whole.steps == 4
+    _, weights, _ = checkpoints.read(tmp_path / "whole/last.json")
+    _, resumed, _ = checkpoints.read(tmp_path / "killed/last.json")
+    assert all(torch.equal(weights[name], resumed[name]) for name in weights)
+
+
+def test_chance_is_what_scores_without_meaning_reach():
+    items = toy_set(40, texts=2)
+    generator = torch.Generator().manual_seed(0)
+    drawn = [metrics_of(torch.rand(80, 40, generator=generator), items) for _ in range(200)]
+    for name, value in chance(40).items():
+        mean = sum(each[name] for each in drawn) / len(drawn)
+        assert mean == pytest.approx(value, rel=0.1), name
+
+
+def test_mean_pooling_is_the_cosine_of_a_sentence_and_of_all_frames():
+    clip = Clip.stage()
+    frames = {name: torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8) for name in "ab"}
+    queries = [Query(name, "a red star", name, (), 1.0) for name in "ab"]
+    items = TextVideoDataset(queries, frames, clip.tokenize(["a red star", "a big square"], 20))
+    sentence = clip.encode_sentences(["a big square"], 20).sentence[0]
+    seen = torch.nn.functional.normalize(clip.encode_frames(frames["a"]).frame, dim=-1).mean(dim=0)
+    expected = torch.cosine_similarity(sentence, seen, dim=0)
+    torch.testing.assert_close(mean_pooling(clip, items)[1, 0], expected)
+
+
+def test_sizes_of_stage_are_those_of_its_clip():
+    ours, clip = ClipSizes.stage(), Clip.stage().model.config
+    for tower in ("vision", "text"):
+        there = getattr(clip, f"{tower}_config")
+        sizes = (there.hidden_size, there.num_attention_heads, there.num_hidden_layers)
+        assert sizes == tuple(getattr(ours, f"{tower}_{name}") for name in ("width", "heads", "layers"))
+    assert (clip.vision_config.image_size, clip.vision_config.patch_size) == (64, 16)
+    assert (clip.text_config.vocab_size, clip.text_config.max_position_embeddings) == (ours.vocabulary, 24)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_two_processes_get_the_gradients_of_one(tmp_path):
+    script = Path(__file__).with_name("toy_gathering.py")
+    done = subprocess.run(
+        [sys.executable, script, tmp_path],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    one = torch.load(tmp_path / "one.pt")
+    for rank in range(2):
+        for name, value in torch.load(tmp_path / f"{rank}.pt").items():
+            torch.testing.assert_close(value, one[name], rtol=1e-6, atol=1e-9, msg=f"{rank} {name}")
+
+
+def test_stage_is_trained_on_and_judged_from_the_command_line(tmp_path, capsys):
+    command = ["train", "--config", str(ROOT / "configs/ucofia_stage.yaml"), "--device", "cpu"]
+    for change in ("data.videos=5", "training.steps=2", "training.batch_size=4", "training.warmup_steps=1"):
+        command += ["--set", change]
+    assert main([*command, "--out", str(tmp_path / "run"), "--evaluate"]) == 0
+    out = capsys.readouterr().out
+    assert "about 5 videos" in out and "8 of each video, 64 x 64" in out
+    assert out.count("mean pooling") == out.count("chance") == 2 and "video to text" in out
+    lines = (tmp_path / "run/retrieved-test-iid.jsonl").read_text().splitlines()
+    for line in map(json.loads, lines):
+        assert 1 <= line["rank"] <= 5 and len(line["videos"]) == 5
+        assert (line["videos"][0] == line["vid"]) == (line["rank"] == 1)
+    found = checkpoints.load(tmp_path / "run")
+    assert found.model.tokenize(["a red star"]).shape == (1, 20)
+    assert found.about["words_from"] == "CLIP: stage" and found.about["features"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.dataset=tacos", "data.dataset: 'tacos' has no frames here"),
+        ("data.negatives=1", "data.negatives: expected 0 for retrieval, found 1"),
+        ("features=[{extractor: stage-clip}]", "features: this model reads frames"),
+        ("model.pretrained=null", "model.pretrained: without a CLIP"),
+        ("model.clip=null", "model.pretrained: without a CLIP"),
+        ("model.clip={shifts: [1]}", "model.clip.shifts: unknown key"),
+        ("training.metric=mIoU", "training.metric: 'mIoU' is no metric of what is trained here"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_key(tmp_path, capsys, change, message):
+    command = ["train", "--config", str(ROOT / "configs/ucofia_stage.yaml"), "--set", "data.videos=2"]
+    assert main([*command, "--out", str(tmp_path / "run"), "--set", change]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_part_of_the_sizes_of_clip_may_differ():
+    config = PRESETS["ucofia_stage"]()
+    assert config.clip.shifts == (1,) and PRESETS["ucofia_msrvtt"]().clip.shifts == (10, 11)
