@@ -651,9 +651,9 @@ plt.show()
 for profile, found in main.items():
     costs = {arm: next(iter(found["arms"][arm]["runs"].values()))["cost"] for arm in ARMS}
     print(f"{profile:8}", ", ".join(f"{arm} {cost['parameters']:,} parameters, {1000 * cost['gigaflop']:.1f} MFLOP, learning rate {found['arms'][arm]['learning_rate']:g}" for arm, cost in costs.items()))
-for place, T, L, d in (("Stage open", 13, 7, 64), ("Stage kitchen", 49, 7, 64), ("TACoS", 129, 14, 512)):
+for where, T, L, d in (("Stage open", 13, 7, 64), ("Stage kitchen", 49, 7, 64), ("TACoS", 129, 14, 512)):
     share = (2 * block_flops("A", T, L, d) + block_flops("C", T, L, d)) / (2 * (18 * (T + L) * d * d + 4 * (T + L) ** 2 * d))
-    print(f"{place:14} an encoder with one group for two layers of MSAT takes {100 * share:.0f} % of their FLOPs, with one for each {200 * share:.0f} %")
+    print(f"{where:14} an encoder with one group for two layers of MSAT takes {100 * share:.0f} % of their FLOPs, with one for each {200 * share:.0f} %")
 
 # %% [markdown]
 # On Stage nothing is saved, for two reasons. The larger: as published one group stands for two layers of MSAT, here for one, so that there are 40 matrices for 36. The smaller: 13 points for 7 words leave little to skip. And *+ ACB* changes two things, since it also takes MSAT's feed-forward steps away. Arms below undo one or the other.
