@@ -254,5 +254,5 @@ def test_notebooks_get_the_dataset_that_the_environment_names(monkeypatch, mirro
     assert material.words.dim == 300 and material.model_config.vocabulary == 1514
     assert len(material.dataset("val")) == 4436
     monkeypatch.setenv("VMRLIB_DATASET", "tvr2")
-    with pytest.raises(MaterialError, match=r"there are configurations for .*activitynet, .*own, stage"):
+    with pytest.raises(MaterialError, match=r"there are configurations for .*activitynet, .*own, .*stage"):
         notebook_material()
