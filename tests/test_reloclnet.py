@@ -1,5 +1,6 @@
 """ReLoCLNet: configurations, shapes, padding, the schedule of negatives, answers, released weights."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -76,6 +77,7 @@ def test_relonet_is_the_same_network_with_two_weights_of_zero():
     assert (relonet.title, full.title) == ("ReLoNet", "ReLoCLNet")
     model, batch = built(replace(SMALL, weights=(0.01, 1.0, 1.0, 0.0, 0.0))), make_batch()
     parts = model.loss(model(batch), batch)
+    assert set(parts) == {"spans", "videos", "sentences", "total"}, "what weighs nothing is not computed"
     expected = 0.01 * parts["spans"] + parts["videos"] + parts["sentences"]
     torch.testing.assert_close(parts["total"], expected)
 
@@ -108,10 +110,21 @@ def test_presets_take_the_sizes_of_the_data_and_leave_out_what_the_model_has_not
         ({"negatives": "hard"}, "negatives: expected one of sampled, all, found 'hard'"),
         ({"video_contrast": "paper"}, "video_contrast: expected one of released, slides, found 'paper'"),
         ({"frame_contrast": ""}, "frame_contrast: expected one of released, slides, found ''"),
+        (
+            {"weights": (1.0, 1.0, 1.0)},
+            "weights: expected 5 numbers from 0 on, not all of them 0, found (1.0,",
+        ),
+        ({"weights": (1.0, 1.0, 1.0, 1.0, torch.nan)}, "weights: expected 5 numbers from 0 on"),
+        ({"weights": (0.0,) * 5}, "weights: expected 5 numbers from 0 on, not all of them 0"),
+        ({"margin": -0.1}, "margin: expected a number from 0 on, found -0.1"),
+        ({"hard_after": -1}, "hard_after: expected a number from 0 on, or none, found -1"),
+        ({"seconds_per_clip": -1.5}, "seconds_per_clip: expected a number above 0, or none, found -1.5"),
+        ({"initial_std": -0.02}, "initial_std: expected a number above 0, found -0.02"),
+        ({"alpha": torch.inf}, "alpha: expected a number above 0, at most 80, found inf"),
     ],
 )
 def test_impossible_configurations_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         replace(SMALL, **changes)
 
 
@@ -133,7 +146,8 @@ def test_outputs_have_the_documented_shapes(config):
         "start_logits": (3, CLIPS),
         "end_logits": (3, CLIPS),
     }
-    learning = {"labels": (3, 2), "negative_ranks": (2, 3)}
+    learning = {"labels": (3, 2), "negative_ranks": (2, 3), "frame_similarity": (3, streams, CLIPS)}
+    learning["contrast_similarity"] = (streams, 3, 3) if config is SLIDES else (3, 3)
     assert {name: tuple(value.shape) for name, value in model(batch).items()} == expected | learning
     del batch["moments_cell"]
     assert set(model(batch)) == set(expected), "for inference there are no targets"
@@ -208,24 +222,49 @@ def test_the_score_of_a_video_is_the_best_cosine_averaged():
     assert padded.item() == pytest.approx((0.5**0.5 - 1.0) / 2)
 
 
-def test_hard_negatives_begin_after_so_many_steps():
+def test_hard_negatives_begin_after_so_many_epochs():
     model, batch = built(SMALL).train(), make_batch(6)
-    before = torch.cat([model(batch)["negative_ranks"] for _ in range(20)])
-    assert before.min() == 1 and before.max() == 5 and not model.hard_negatives
-    for _ in range(SMALL.hard_after):
-        model.after_step()
-    assert model.hard_negatives
-    assert (model(batch)["negative_ranks"] == 1).all(), "the pool holds the best wrong one only"
-    again = ReLoCLNet(SMALL)
-    again.load_state_dict(model.state_dict())
-    assert again.hard_negatives, "a run that goes on remembers"
-    assert not built(replace(SMALL, hard_after=None)).hard_negatives
+    for epoch in range(SMALL.hard_after):
+        before = torch.cat([model(batch | {"epoch": epoch})["negative_ranks"] for _ in range(20)])
+        assert before.min() == 1 and before.max() == 5
+    hard = model(batch | {"epoch": SMALL.hard_after})["negative_ranks"]
+    assert (hard == 1).all(), "the pool holds the best wrong one only"
+    never = built(replace(SMALL, hard_after=None))
+    assert never(batch | {"epoch": 1000, "draws": torch.full((6, 2), 0.9999)})["negative_ranks"].min() == 5
+    assert not list(model.buffers()), "a training that begins with these weights begins with the first epoch"
+
+
+def test_what_is_drawn_for_a_sample_decides_on_its_negatives():
+    model, batch = built(SMALL).train(), make_batch(6)
+    draws = torch.tensor([[0.0, 0.99], [0.19, 0.2], [0.21, 0.39], [0.5, 0.5], [0.79, 0.8], [0.9, 1.0]])
+    ranks = model(batch | {"draws": draws})["negative_ranks"]
+    assert ranks.tolist() == [[1, 1, 2, 3, 4, 5], [5, 2, 2, 3, 5, 5]]
 
 
 def test_a_sample_without_a_moment_is_refused():
     model, batch = built(SMALL), make_batch()
     batch["moments_cell"][1] = torch.nan
     with pytest.raises(ValueError, match="moments_cell: a sample without a moment"):
+        model(batch)
+
+
+@pytest.mark.parametrize("moment", [[-0.5, 2.0], [3.0, 1.0]])
+def test_a_moment_before_its_video_or_backwards_is_refused(moment):
+    model, batch = built(SMALL), make_batch()
+    batch["moments_cell"][1] = torch.tensor(moment)
+    message = f"moments_cell: expected clips from 0 on, the end not before the start, found {moment}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        model(batch)
+
+
+def test_masks_are_true_or_false_and_have_no_holes():
+    model, batch = built(SMALL), make_batch(learning=False)
+    for name in ("video_mask", "word_mask"):
+        message = f"{name}: expected True where there is data, else False, found torch.float32"
+        with pytest.raises(ValueError, match=message):
+            model(batch | {name: batch[name].float()})
+    batch["video_mask"][1, 2] = False
+    with pytest.raises(ValueError, match="video_mask: row 1 has data behind padding"):
         model(batch)
 
 
@@ -249,6 +288,8 @@ def test_half_precision_gives_finite_outputs(dtype):
         outputs = model(batch)
     for name in ("video_scores", "start_logits", "query_vectors"):
         assert outputs[name].isfinite().all(), name
+    for name in ("video_scores", "start_logits", "frame_similarity", "contrast_similarity"):
+        assert outputs[name].dtype == torch.float32, name
     difference = outputs["video_scores"].float() - model(batch)["video_scores"]
     assert difference.abs().max() < 0.05
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vmrlib.models import reloclnet_losses as losses
-from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast
+from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast, contrast_of_pairs
 
 SCORES = torch.tensor([[0.5, 0.7, 0.1], [0.2, 0.6, 0.3], [0.4, 0.1, 0.2]])
 
@@ -43,14 +43,16 @@ def test_the_slides_average_over_all_negatives():
 
 @pytest.mark.parametrize(("samples", "pool", "most"), [(8, None, 7), (8, 3, 3), (3, 20, 2), (2, 1, 1)])
 def test_ranks_are_drawn_from_all_negatives_or_the_pool(samples, pool, most):
-    torch.manual_seed(0)
-    drawn = torch.stack([losses.draw_ranks(samples, pool, torch.device("cpu")) for _ in range(60)])
+    draws = torch.rand(60, samples, 2, generator=torch.Generator().manual_seed(0))
+    drawn = torch.stack([losses.drawn_ranks(each, pool) for each in draws])
     assert drawn.shape == (60, 2, samples) and set(drawn.flatten().tolist()) == set(range(1, most + 1))
+    assert losses.drawn_ranks(torch.zeros(samples, 2), pool).max() == 1
+    assert losses.drawn_ranks(torch.ones(samples, 2), pool).min() == most
 
 
 def test_a_batch_of_one_has_no_negative():
     one = torch.ones(1, 1, requires_grad=True)
-    ranks = losses.draw_ranks(1, None, one.device)
+    ranks = losses.drawn_ranks(torch.rand(1, 2), None)
     for given in (None, ranks[0]):
         losses.ranking_loss(one, given, 0.1).backward()
     assert one.grad.item() == 0
@@ -82,6 +84,15 @@ def test_frames_of_the_moment_should_be_alike_and_others_not():
     whole = losses.frame_contrast(similarity, torch.tensor([[0, 2]]), mask)
     alike = math.log(2) - (softplus(-1.0) + softplus(-2.0) + softplus(1.0)) / 3
     assert whole.tolist() == pytest.approx([-alike]), "nothing is outside"
+    slides = losses.frame_contrast(similarity, torch.tensor([[0, 1]]), mask, shift=0.0)
+    assert slides.tolist() == pytest.approx([softplus(-1.0) + (softplus(-1.0) + softplus(-2.0)) / 2])
+
+
+def test_clips_of_a_moment_include_that_of_its_end():
+    assert losses.clips_inside(torch.tensor([[1, 3], [2, 2]]), 5).long().tolist() == [
+        [0, 1, 1, 1, 0],
+        [0, 0, 1, 0, 0],
+    ]
 
 
 def test_the_contrast_of_the_slides_counts_every_pair_once():
@@ -97,8 +108,11 @@ def test_the_contrast_of_the_slides_counts_every_pair_once():
     assert model.pooled(middle, mask)[0].tolist() == [[3.0, 1.0], [0.0, 5.0]]
     first = math.log(math.exp(3) + math.exp(0) + math.exp(1)) - 3  # row 3 0, column 3 1
     second = math.log(math.exp(5) + math.exp(1) + math.exp(0)) - 5  # row 1 5, column 0 5
-    assert model(vectors, middle, mask).item() == pytest.approx((first + second) / 2, rel=1e-5)
-    assert model(vectors[:1], middle[:1], mask[:1]).item() == pytest.approx(0.0, abs=1e-6)
+    logits = model(vectors, middle, mask)
+    assert logits.tolist() == [[[3.0, 0.0], [1.0, 5.0]]]
+    assert contrast_of_pairs(logits).item() == pytest.approx((first + second) / 2, rel=1e-5)
+    one = model(vectors[:1], middle[:1], mask[:1])
+    assert contrast_of_pairs(one).item() == pytest.approx(0.0, abs=1e-6)
 
 
 def test_the_discriminator_is_a_bilinear_form():

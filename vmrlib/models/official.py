@@ -14,14 +14,13 @@ from vmrlib.models.acb import ACBConfig
 from vmrlib.models.mmn import MMNConfig
 from vmrlib.models.msat import MSATConfig
 from vmrlib.models.official_mmn import mmn_names
+from vmrlib.models.official_names import Names, linear
 from vmrlib.models.official_reloclnet import reloclnet_names
 from vmrlib.models.official_ucofia import DEAD, fill_ucofia, plain_names, ucofia_places
 from vmrlib.models.openai_clip import WeightsError
 from vmrlib.models.reloclnet import ReLoCLNetConfig
 from vmrlib.models.ucofia import UCoFiA, UCoFiAConfig
 from vmrlib.models.vtc import VTC
-
-Names = dict[str, tuple[str, ...]]
 
 
 class Loading(NamedTuple):
@@ -179,11 +178,6 @@ QUEUES = {
     "idx_queue": "queue_ids",
     "queue_ptr": "place",
 }
-
-
-def linear(ours: str, *official: str) -> Names:
-    """Weight and bias of a layer of ours, and of the layers of theirs that it joins."""
-    return {f"{ours}.{kind}": tuple(f"{part}.{kind}" for part in official) for kind in ("weight", "bias")}
 
 
 def msat_names(config: MSATConfig) -> Names:

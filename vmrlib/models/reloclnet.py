@@ -18,7 +18,7 @@ transformer" blocks have no feed-forward step. Padding is not inert: rows behind
 numbers, and two of them reach into the filters' window.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -26,10 +26,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vmrlib.models import reloclnet_losses as losses
-from vmrlib.models.reloclnet_blocks import Positions, QueryEncoder, Stream, masked
+from vmrlib.models.gathering import gathered_with_gradients
+from vmrlib.models.msat_losses import samples
+from vmrlib.models.precision import in_full_precision
+from vmrlib.models.reloclnet_blocks import Positions, QueryEncoder, Stream, check_mask, masked
 from vmrlib.models.reloclnet_config import ReLoCLNetConfig
-from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast
+from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast, contrast_of_pairs
 from vmrlib.models.reloclnet_spans import best_spans
+from vmrlib.models.vtc import gathered
 
 
 class ReLoCLNet(nn.Module):
@@ -50,7 +54,6 @@ class ReLoCLNet(nn.Module):
         self.pooled_contrast = PooledContrast(config.dim, config.streams) if slides else None
         slides = config.frame_contrast == "slides"
         self.discriminator = FrameDiscriminator(config.dim, config.streams) if slides else None
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=config.initial_std)
@@ -62,11 +65,13 @@ class ReLoCLNet(nn.Module):
 
         Reads video (B, T, D) and, with two streams, subtitles (B, T, D'); video_mask (B, T), without which
         no place is padding. T is at most `config.clips`; the released figures are those of all of them.
+        Raises ValueError for a mask of numbers, and for clips behind padding.
         """
         inputs = [batch["video"]] + ([batch["subtitles"]] if self.config.streams == 2 else [])
         mask = batch.get("video_mask")
         if mask is None:
             mask = torch.ones(inputs[0].shape[:2], dtype=torch.bool, device=inputs[0].device)
+        check_mask("video_mask", mask, to_the_end=True)
         first = [
             stream.first(self.positions(stream.input(features)), mask)
             for stream, features in zip(self.streams, inputs, strict=True)
@@ -83,6 +88,7 @@ class ReLoCLNet(nn.Module):
         states = {"first": first, "middle": middle, "final": final}
         return {name: torch.stack(parts, dim=1) for name, parts in states.items()} | {"mask": mask}
 
+    @in_full_precision
     def video_scores(
         self, vectors: Float[Tensor, "Q S d"], final: Float[Tensor, "V S T d"], mask: Bool[Tensor, "V T"]
     ) -> Float[Tensor, "Q V"]:
@@ -90,12 +96,14 @@ class ReLoCLNet(nn.Module):
         cosines = torch.einsum("qsd,vstd->qsvt", F.normalize(vectors, dim=-1), F.normalize(final, dim=-1))
         return masked(cosines, mask).amax(dim=-1).mean(dim=1)
 
+    @in_full_precision
     def span_queries(self, vectors: Float[Tensor, "*Q S d"]) -> Float[Tensor, "*Q S d"]:
         """The sentence's vectors as the similarity of clips reads them."""
         return torch.stack(
             [stream.query_out(vectors[..., s, :]) for s, stream in enumerate(self.streams)], dim=-2
         )
 
+    @in_full_precision
     def span_logits(
         self, similarity: Float[Tensor, "*Q T"], mask: Bool[Tensor, "*#Q T"]
     ) -> tuple[Float[Tensor, "*Q T"], Float[Tensor, "*Q T"]]:
@@ -103,12 +111,11 @@ class ReLoCLNet(nn.Module):
 
         The similarity behind the end of the video is not masked: the filters read it.
         """
-        filters = torch.cat([self.start.weight, self.end.weight])
-        flat = similarity.flatten(0, -2)[:, None]
-        logits = F.conv1d(flat, filters, padding=self.config.kernel // 2).mT.unflatten(
-            0, similarity.shape[:-1]
-        )
-        start, end = masked(logits, mask[..., None]).unbind(dim=-1)
+        # A product, not F.conv1d: convolutions on a GPU are rounded to TF32 unless somebody forbids it.
+        filters = torch.cat([self.start.weight, self.end.weight])[:, 0]  # (2, kernel)
+        around = self.config.kernel // 2
+        windows = F.pad(similarity, (around, around)).unfold(-1, self.config.kernel, 1)  # (*Q, T, kernel)
+        start, end = masked(windows @ filters.mT, mask[..., None]).unbind(dim=-1)
         return start, end
 
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
@@ -123,67 +130,105 @@ class ReLoCLNet(nn.Module):
         similarity (B, T): of each sentence to the clips of its own video.
         start_logits, end_logits (B, T): that the moment starts with, or ends before, a clip.
 
-        A batch that holds `moments_cell` (clips) is one to learn from; then also labels (B, 2): the clips of
-        start and end, and negative_ranks (2, B): the places, best first, that negatives are taken from.
+        A batch that holds `moments_cell` (clips) is one to learn from. In training of several processes A
+        counts the samples of all of them, as do then the axes of video_scores; otherwise A is B. There are
+
+        labels (B, 2): the clips of start and end.
+        negative_ranks (2, A): the places, best first, that negatives are taken from; they follow from the
+        batch's `draws` (B, 2) and `epoch`, which are as in `data.drawn`: without them any, and the first one.
+        frame_similarity (B, S, T): of sentences and clips as FrameCL compares them.
+        contrast_similarity (A, A), of the slides (S, A, A): of sentences and videos as VideoCL does.
+
+        What a loss of weight 0 would need is left out.
         """
         _, weights, vectors = self.query(batch["words"], batch["word_mask"])
         video = self.encode_video(batch)
-        final, mask = video["final"], video["mask"]
-        similarity = torch.einsum("bsd,bstd->bt", self.span_queries(vectors), final) / self.config.streams
+        middle, final, mask = video["middle"], video["final"], video["mask"]
+        similarity = self.own_similarity(vectors, final)
         start, end = self.span_logits(similarity, mask)
+        # Each process compares its own videos with the sentences of all, and tells the others what it found.
+        together = self.gathering(batch)
+        everyone = together(vectors)
+        scores = together(self.video_scores(everyone, final, mask).mT.contiguous()).mT
         outputs = {
             "word_weights": weights,
             "query_vectors": vectors,
-            "middle": video["middle"],
+            "middle": middle,
             "final": final,
             "mask": mask,
-            "video_scores": self.video_scores(vectors, final, mask),
+            "video_scores": scores,
             "similarity": similarity,
             "start_logits": start,
             "end_logits": end,
         }
-        if "moments_cell" in batch:
-            outputs["labels"] = losses.span_labels(batch["moments_cell"], mask)
-            pool = self.config.hard_pool if self.hard_negatives else None
-            outputs["negative_ranks"] = losses.draw_ranks(len(vectors), pool, vectors.device)
+        if "moments_cell" not in batch:
+            return outputs
+        outputs["labels"] = losses.span_labels(batch["moments_cell"], mask)
+        draws = batch.get("draws")
+        draws = torch.rand(len(vectors), 2, device=vectors.device) if draws is None else draws
+        pool = self.config.hard_pool if self.hard_negatives(batch.get("epoch", 0)) else None
+        outputs["negative_ranks"] = losses.drawn_ranks(together(draws), pool)
+        if "frames" in self.config.parts:
+            compare = losses.frame_similarity if self.discriminator is None else self.discriminator
+            outputs["frame_similarity"] = compare(vectors, middle)
+        if "contrast" in self.config.parts:
+            compare = losses.video_similarity if self.pooled_contrast is None else self.pooled_contrast
+            pairs = compare(everyone, middle, mask).movedim(-1, 0).contiguous()  # videos first
+            outputs["contrast_similarity"] = together(pairs).movedim(0, -1)
         return outputs
 
-    @property
-    def hard_negatives(self) -> bool:
-        """Are negatives now drawn from the best ones only?"""
-        return self.config.hard_after is not None and self.steps.item() >= self.config.hard_after
+    @in_full_precision
+    def own_similarity(
+        self, vectors: Float[Tensor, "B S d"], final: Float[Tensor, "B S T d"]
+    ) -> Float[Tensor, "B T"]:
+        """Of each sentence to the clips of its own video, for start and end: the mean over the streams."""
+        return torch.einsum("bsd,bstd->bt", self.span_queries(vectors), final) / self.config.streams
+
+    def gathering(self, batch: Mapping) -> Callable[[Tensor], Tensor]:
+        """What puts the rows of all processes together in training; elsewhere it leaves them as they are.
+
+        A batch of fewer samples than processes is in each of them whole, which `annotation`, the number of
+        each sample, tells: then a sample would be its own negative.
+        """
+        if self.training and "annotation" in batch:
+            (numbers,) = gathered(batch["annotation"])
+            if len(numbers.unique()) < len(numbers):
+                return lambda rows: rows
+        return gathered_with_gradients if self.training else lambda rows: rows
+
+    def hard_negatives(self, epoch: int) -> bool:
+        """Are negatives drawn from the best ones only in this epoch, of which the first is 0?"""
+        return self.config.hard_after is not None and epoch >= self.config.hard_after
 
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
-        """The losses and their weighted sum `total` (section 4).
+        """The losses that have a weight, and their weighted sum `total` (section 4).
 
         spans: cross entropies of start and end; videos, sentences: ranking of the videos for a sentence and
         of the sentences for a video; frames, contrast: FrameCL and VideoCL. Each sees the batch that it is
-        given, so of a batch in parts (`accumulation`) each part has its own negatives.
+        given, so of a batch in parts (`accumulation`) each part has its own negatives. Of several processes
+        the means over samples are each process's share of that of the whole batch.
         """
         config, scores, labels = self.config, outputs["video_scores"], outputs["labels"]
-        vectors, middle, mask = outputs["query_vectors"], outputs["middle"], outputs["mask"]
         of_videos, of_sentences = outputs["negative_ranks"] if config.negatives == "sampled" else (None, None)
-        if self.discriminator is None:
-            similarity = torch.einsum("bsd,bstd->bst", vectors, middle)
-        else:
-            similarity = self.discriminator(vectors, middle)
-        if self.pooled_contrast is None:
-            contrast = losses.video_contrast(losses.video_similarity(vectors, middle, mask))
-        else:
-            contrast = self.pooled_contrast(vectors, middle, mask)
-        parts = {
-            "spans": losses.span_loss(outputs["start_logits"], outputs["end_logits"], labels),
-            "videos": losses.ranking_loss(scores, of_videos, config.margin, config.ranking),
-            "sentences": losses.ranking_loss(scores.T, of_sentences, config.margin, config.ranking),
-            "frames": losses.frame_contrast(similarity, labels, mask).mean(),
-            "contrast": contrast,
-        }
-        total = sum(weight * part for weight, part in zip(config.weights, parts.values(), strict=True))
-        return parts | {"total": total}
+        share = len(labels) / samples(len(labels), scores)
+        parts = {}
+        if "spans" in config.parts:
+            parts["spans"] = share * losses.span_loss(outputs["start_logits"], outputs["end_logits"], labels)
+        if "videos" in config.parts:
+            parts["videos"] = losses.ranking_loss(scores, of_videos, config.margin, config.ranking)
+        if "sentences" in config.parts:
+            parts["sentences"] = losses.ranking_loss(scores.T, of_sentences, config.margin, config.ranking)
+        if "frames" in config.parts:
+            shift = losses.SHIFT if config.frame_contrast == "released" else 0.0
+            similarity, mask = outputs["frame_similarity"], outputs["mask"]
+            parts["frames"] = share * losses.frame_contrast(similarity, labels, mask, shift).mean()
+        if "contrast" in config.parts:
+            form = losses.video_contrast if config.video_contrast == "released" else contrast_of_pairs
+            parts["contrast"] = form(outputs["contrast_similarity"])
+        return parts | {"total": sum(config.parts[name] * part for name, part in parts.items())}
 
     def after_step(self) -> None:
-        """To be called when the optimiser has stepped: counts towards hard negatives."""
-        self.steps += 1
+        """To be called when the optimiser has stepped, as of every model; nothing is remembered here."""
 
     def parameter_groups(self, weight_decay: float = 0.01) -> list[dict]:
         """The parameters that decay and those that do not, for an optimiser (section 5).

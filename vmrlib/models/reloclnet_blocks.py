@@ -16,6 +16,15 @@ def masked(scores: Tensor, mask: Tensor) -> Tensor:
     return scores.masked_fill(~mask, max(MASKED, torch.finfo(scores.dtype).min))
 
 
+def check_mask(name: str, mask: Tensor, to_the_end: bool = False) -> None:
+    """Raises ValueError for a mask of numbers, or, with `to_the_end`, one that has holes."""
+    if mask.dtype != torch.bool:
+        raise ValueError(f"{name}: expected True where there is data, else False, found {mask.dtype}")
+    if to_the_end and bool((mask[:, 1:] & ~mask[:, :-1]).any()):
+        row = int((mask[:, 1:] & ~mask[:, :-1]).any(dim=1).nonzero()[0])
+        raise ValueError(f"{name}: row {row} has data behind padding")
+
+
 class InputProjection(nn.Module):
     """ReLU(W dropout(LN(x)) + b): the norm comes first, over the raw features."""
 
@@ -130,6 +139,7 @@ class QueryEncoder(nn.Module):
         self, words: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"]
     ) -> tuple[Float[Tensor, "B L d"], Float[Tensor, "B L S"], Float[Tensor, "B S d"]]:
         """States of the words, their weights in the vector of each stream, and these vectors."""
+        check_mask("word_mask", mask)
         states = self.second(self.first(self.positions(self.input(words)), mask), mask)
         weights = masked(self.pooling(states), mask[..., None]).softmax(dim=1)
         return states, weights, weights.mT @ states

@@ -1,15 +1,16 @@
 """Sizes and constants of ReLoCLNet: as published for TVR, as the slides have it, and small for Stage."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
 
-from vmrlib.data.loaders import MomentDataset
+from vmrlib.data.drawn import DrawnDataset
 from vmrlib.models.reloclnet_losses import RANKINGS
 
 FORMS = ("released", "slides")
-# Of 87,175 training queries, if every video has five as in val, in batches of 128: the file is not public.
-TVR_STEPS_PER_EPOCH = 682
+LOSSES = ("spans", "videos", "sentences", "frames", "contrast")
+MOST_ALPHA = 80.0  # its exponential is still a number in float32
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class ReLoCLNetConfig:
     clips: T, to which every video is padded. longest: words that there are positions for.
     seconds_per_clip: None where every video is resampled to T clips, so that they are duration / T long.
     kernel: width of the two filters.
-    weights: of the losses of spans, of ranking videos, of ranking sentences, of frames, of videos.
+    weights: of the losses of spans, of ranking videos, of ranking sentences, of frames, of videos; one that
+    weighs 0 is not computed.
     ranking: hinge, or lse (a soft one without margin).
     negatives: one `sampled` of the batch (released), or the mean over `all` (slides).
-    hard_after: so many steps after which negatives are drawn among the `hard_pool` best; None: never.
+    hard_after: so many epochs after which negatives are drawn among the `hard_pool` best; None: never.
     video_contrast, frame_contrast: the form of these losses, released or slides.
     span_clips: lengths (from, to) in clips that an answer may have; `to` is excluded.
     alpha: a video of score x weighs exp(alpha x) when moments of several videos are compared.
@@ -46,14 +48,14 @@ class ReLoCLNetConfig:
     weights: tuple[float, float, float, float, float] = (0.01, 1.0, 1.0, 0.03, 0.03)
     ranking: str = "hinge"
     negatives: str = "sampled"
-    hard_after: int | None = 20 * TVR_STEPS_PER_EPOCH
+    hard_after: int | None = 20
     hard_pool: int = 20
     video_contrast: str = "released"
     frame_contrast: str = "released"
     span_clips: tuple[int, int] = (2, 16)
     alpha: float = 30.0
 
-    dataset = MomentDataset  # what it is trained on: an item is a query and its moment
+    dataset = DrawnDataset  # what it is trained on: an item is a query and its moment
 
     def __post_init__(self):
         for name in ("dim_video", "dim_words", "clips", "longest", "dim", "heads", "hard_pool"):
@@ -64,6 +66,18 @@ class ReLoCLNetConfig:
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected a number from 0 to below 1, found {getattr(self, name)}")
+        weights, hard_after, seconds = self.weights, self.hard_after, self.seconds_per_clip
+        weighed = len(weights) == len(LOSSES) and all(0 <= weight < math.inf for weight in weights)
+        for name, fits, expected in (
+            ("weights", weighed and any(weights), f"{len(LOSSES)} numbers from 0 on, not all of them 0"),
+            ("margin", 0 <= self.margin < math.inf, "a number from 0 on"),
+            ("hard_after", hard_after is None or 0 <= hard_after < math.inf, "a number from 0 on, or none"),
+            ("seconds_per_clip", seconds is None or 0 < seconds < math.inf, "a number above 0, or none"),
+            ("initial_std", 0 < self.initial_std < math.inf, "a number above 0"),
+            ("alpha", 0 < self.alpha <= MOST_ALPHA, f"a number above 0, at most {MOST_ALPHA:g}"),
+        ):
+            if not fits:
+                raise ValueError(f"{name}: expected {expected}, found {getattr(self, name)}")
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} is no multiple of heads {self.heads}")
         if self.kernel < 1 or self.kernel % 2 == 0:
@@ -89,6 +103,11 @@ class ReLoCLNetConfig:
     def cells(self) -> int:
         """Moments are counted in clips."""
         return self.clips
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The losses that count, and their weights."""
+        return {name: weight for name, weight in zip(LOSSES, self.weights, strict=True) if weight}
 
     @property
     def title(self) -> str:
@@ -142,7 +161,7 @@ class ReLoCLNetConfig:
             "input_dropout": 0.0,
             "initial_std": 0.06,
             "weights": (1.0, 1.0, 1.0, 0.03, 0.03),
-            "hard_after": 550,
+            "hard_after": 5,
             "span_clips": (1, 24),
         }
         return cls(**(values | changes))

@@ -11,22 +11,29 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vmrlib.models.precision import in_full_precision
 from vmrlib.models.reloclnet_blocks import masked
 
 RANKINGS = ("hinge", "lse")
+SHIFT = math.log(2)  # of both means of FrameCL
 FIRST = 999.0  # the score that puts the right one at rank 0
 
 
 def span_labels(moments_clip: Float[Tensor, "B 2"], mask: Bool[Tensor, "B T"]) -> Int[Tensor, "B 2"]:
     """Clip that a moment starts in, and clip before which it ends; both at most the last clip of the video.
 
-    `moments_clip` counts clips. Raises ValueError for a sample without a moment (NaN).
+    `moments_clip` counts clips. Raises ValueError for a sample without a moment (NaN), and for a moment that
+    begins before its video or ends before it begins.
     """
-    if bool(moments_clip.isnan().any()):
-        raise ValueError(
-            "moments_cell: a sample without a moment; ReLoCLNet finds its negatives in the batch"
-        )
     start, end = moments_clip.unbind(dim=1)
+    wrong = ~((start >= 0) & (end >= start))  # NaN is wrong, too
+    if bool(wrong.any()):
+        found = moments_clip[wrong][0].tolist()
+        if math.isnan(sum(found)):
+            what = "a sample without a moment; ReLoCLNet finds its negatives in the batch"
+        else:
+            what = f"expected clips from 0 on, the end not before the start, found {found}"
+        raise ValueError(f"moments_cell: {what}")
     return torch.minimum(
         torch.stack([start.floor(), end.ceil()], dim=1).long(), (mask.sum(dim=1) - 1)[:, None]
     )
@@ -39,13 +46,14 @@ def span_loss(
     return F.cross_entropy(start_logits, labels[:, 0]) + F.cross_entropy(end_logits, labels[:, 1])
 
 
-def draw_ranks(samples: int, pool: int | None, device: torch.device) -> Int[Tensor, "2 B"]:
+def drawn_ranks(draws: Float[Tensor, "B 2"], pool: int | None) -> Int[Tensor, "2 B"]:
     """Ranks of the negatives: for all rows of the scores, then for all of their columns.
 
-    Each is drawn from 1..B - 1, or from 1..pool where there is a pool of hard ones; rank 0 is the right one.
+    Numbers drawn from 0..1 become ranks from 1..B - 1, or from 1..pool where there is a pool of hard ones;
+    rank 0 is the right one.
     """
-    most = samples - 1 if pool is None else min(pool, samples - 1)
-    return torch.randint(1, max(most, 1) + 1, (2, samples), device=device)
+    most = len(draws) - 1 if pool is None else min(pool, len(draws) - 1)
+    return 1 + (draws.T * most).long().clamp(0, max(most, 1) - 1)
 
 
 def negatives(scores: Float[Tensor, "B B"], ranks: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
@@ -74,6 +82,15 @@ def ranking_loss(
     return (F.softplus(difference) if kind == "lse" else (margin + difference).relu()).mean()
 
 
+@in_full_precision
+def frame_similarity(
+    vectors: Float[Tensor, "B S d"], middle: Float[Tensor, "B S T d"]
+) -> Float[Tensor, "B S T"]:
+    """The dot products of each sentence and the clips of its own video."""
+    return torch.einsum("bsd,bstd->bst", vectors, middle)
+
+
+@in_full_precision
 def video_similarity(
     vectors: Float[Tensor, "Q S d"], middle: Float[Tensor, "V S T d"], mask: Bool[Tensor, "V T"]
 ) -> Float[Tensor, "Q V"]:
@@ -91,20 +108,26 @@ def video_contrast(similarity: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
     return (against.logsumexp(dim=1) - similarity.diagonal()).mean()
 
 
+def clips_inside(labels: Int[Tensor, "B 2"], clips: int) -> Bool[Tensor, "B T"]:
+    """Which of all places belong to a moment: the clip of the label of its end, too, one more than it has."""
+    place = torch.arange(clips, device=labels.device)
+    return (place >= labels[:, :1]) & (place <= labels[:, 1:])
+
+
 def frame_contrast(
-    similarity: Float[Tensor, "B S T"], labels: Int[Tensor, "B 2"], mask: Bool[Tensor, "B T"]
+    similarity: Float[Tensor, "B S T"],
+    labels: Int[Tensor, "B 2"],
+    mask: Bool[Tensor, "B T"],
+    shift: float = SHIFT,
 ) -> Float[Tensor, " S"]:
     """FrameCL of each stream: clips of the moment should be like the sentence, others of the video not.
 
-    A bound of Jensen and Shannon's kind on the mutual information. The moment includes the clip of the label
-    of its end, one more than it has; where it fills the video there are no others, and their mean is 0.
+    A bound of Jensen and Shannon's kind on the mutual information. Where the moment fills the video there are
+    no others, and their mean is 0. The released code shifts both means, the slides do not.
     """
-    place = torch.arange(mask.shape[1], device=mask.device)
-    inside = (place >= labels[:, :1]) & (place <= labels[:, 1:])
-    outside = mask & ~inside
-    log2 = math.log(2)
-    alike = _mean(log2 - F.softplus(-similarity), inside)
-    unlike = _mean(F.softplus(similarity) - log2, outside)
+    inside = clips_inside(labels, mask.shape[1])
+    alike = _mean(shift - F.softplus(-similarity), inside)
+    unlike = _mean(F.softplus(similarity) - shift, mask & ~inside)
     return (unlike - alike).mean(dim=0)
 
 

@@ -9,7 +9,8 @@
 The released code scores starts and ends in all videos, keeps every video at full length and sorts a table of
 all spans. The same answers come from less: rows of clips only, and those behind the end that the filters see;
 one matrix product for each stream to score the videos; starts and ends only of the best videos; and
-`best_spans` for the rest.
+`best_spans` for the rest. Of equal videos and moments the first comes first; the released order of them is
+arbitrary. Everything is scored in full precision, whatever autocast says.
 
 A moment of clips i to j is i seconds_per_clip to j seconds_per_clip; the last clip's end cannot be reached.
 """
@@ -23,8 +24,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vmrlib.models.precision import in_full_precision
 from vmrlib.models.reloclnet import ReLoCLNet
-from vmrlib.models.reloclnet_spans import Spans, best_spans
+from vmrlib.models.reloclnet_blocks import check_mask
+from vmrlib.models.reloclnet_spans import Spans, best, best_spans
 from vmrlib.moments import non_maximum_suppression
 
 
@@ -55,13 +58,16 @@ class Corpus:
         """Bytes of the stored rows and norms."""
         return sum(part.nbytes for part in (*self.rows, *self.inverse_norms))
 
+    @in_full_precision
     def add(
         self, final: Float[Tensor, "B S T d"], mask: Bool[Tensor, "B T"], seconds: Float[Tensor, " B"]
     ) -> None:
         """Puts encoded videos behind those that are there; `seconds` of one clip of each.
 
-        The mask is True up to the end of a video. Raises ValueError for a video without a clip.
+        The mask is True up to the end of a video. Raises ValueError for one with holes, and for a video
+        without a clip.
         """
+        check_mask("mask", mask, to_the_end=True)
         lengths = mask.sum(dim=1)
         if not bool(lengths.all()):
             raise ValueError(
@@ -78,8 +84,14 @@ class Corpus:
         self.seconds_per_clip.extend(seconds.tolist())
 
     @torch.no_grad()
+    @in_full_precision
     def scores(self, vectors: Float[Tensor, "Q S d"]) -> Float[Tensor, "Q V"]:
-        """phi of every sentence and video: the best cosine of a clip, the mean over the streams."""
+        """phi of every sentence and video: the best cosine of a clip, the mean over the streams.
+
+        Raises ValueError for a corpus without videos.
+        """
+        if not len(self):
+            raise ValueError("corpus: there is no video in it")
         queries, dim, parts = F.normalize(vectors, dim=-1), vectors.shape[-1], []
         for rows, norms, segments in zip(self.rows, self.inverse_norms, self.segments, strict=True):
             total = 0.0
@@ -91,6 +103,7 @@ class Corpus:
         return torch.cat(parts).mT
 
     @torch.no_grad()
+    @in_full_precision
     def similarity(
         self, queries: Float[Tensor, "Q D"], videos: Int[Tensor, "Q K"]
     ) -> tuple[Float[Tensor, "Q K T"], Bool[Tensor, "Q K T"]]:
@@ -121,7 +134,7 @@ class Moments(NamedTuple):
     """
 
     videos: Int[Tensor, "Q N"]
-    moments: Float[Tensor, "Q N 2"]
+    moments: Float[Tensor, "Q N 2"]  # float64: so are the seconds of a clip
     scores: Float[Tensor, "Q N"]
 
     def rows(self, query: int, most: int | None = None) -> Float[Tensor, "N 4"]:
@@ -148,10 +161,13 @@ def encode_corpus(model: ReLoCLNet, batches: Iterable[Mapping]) -> Corpus:
     """The videos of all batches, encoded; a batch as for `ReLoCLNet.encode_video`.
 
     A batch also holds `duration` (seconds) where the configuration says no seconds_per_clip. The released
-    figures need every batch padded to `config.clips`. The model should be in evaluation mode.
+    figures need every batch padded to `config.clips`. Batches are moved to where the model is. Raises
+    ValueError for a model in training mode, whose dropout would make the rows random.
     """
+    device = _ready(model)
     corpus = Corpus(model.config.clips, model.config.kernel // 2)
-    for batch in batches:
+    for given in batches:
+        batch = {name: part.to(device) if isinstance(part, Tensor) else part for name, part in given.items()}
         encoded = model.encode_video(batch)
         corpus.add(encoded["final"], encoded["mask"], model.seconds_per_clip(batch, len(encoded["mask"])))
     return corpus
@@ -170,12 +186,13 @@ def search(
     """The best videos of each sentence (VR), the best moments in them (VCMR), and in its `own` (SVMR).
 
     A moment's score is start probability times exp(alpha phi) times end probability. Where the corpus has
-    fewer than `videos`, all of them are searched; the released code fails.
+    fewer than `videos`, all of them are searched; the released code fails. Raises ValueError for a model in
+    training mode, an empty corpus, and an `own` that is no position in it.
     """
-    _, _, vectors = model.query(words, word_mask)
-    scores, best = corpus.scores(vectors).topk(min(videos, len(corpus)), dim=1)
+    vectors = _vectors(model, words, word_mask)
+    scores, found_videos = best(corpus.scores(vectors), videos)
     weight = (model.config.alpha * scores).exp()
-    found = Found(best, weight, _localise(model, corpus, vectors, best, weight, spans))
+    found = Found(found_videos, weight, _localise(model, corpus, vectors, found_videos, weight, spans))
     return (
         found if own is None else found._replace(own_spans=_localise_own(model, corpus, vectors, own, spans))
     )
@@ -190,8 +207,11 @@ def localise_in(
     video: Int[Tensor, " Q"],
     spans: int = 200,
 ) -> Moments:
-    """The best moments of each sentence in one video, its own (SVMR); scores are probabilities."""
-    _, _, vectors = model.query(words, word_mask)
+    """The best moments of each sentence in one video, its own (SVMR); scores are probabilities.
+
+    Raises ValueError as `search` does.
+    """
+    vectors = _vectors(model, words, word_mask)
     return _localise_own(model, corpus, vectors, video, spans)
 
 
@@ -209,6 +229,21 @@ def suppress(rows: Float[Tensor, "N 4"], threshold: float, most: int = 100) -> F
     return survivors[survivors[:, 3].argsort(descending=True, stable=True)][:most]
 
 
+def _ready(model: ReLoCLNet) -> torch.device:
+    """Where the model is; ValueError where it is in training mode."""
+    if model.training:
+        raise ValueError("the model is in training mode: call model.eval() first")
+    return model.start.weight.device
+
+
+def _vectors(
+    model: ReLoCLNet, words: Float[Tensor, "Q L W"], word_mask: Bool[Tensor, "Q L"]
+) -> Float[Tensor, "Q S d"]:
+    """What the model makes of the sentences."""
+    device = _ready(model)
+    return model.query(words.to(device), word_mask.to(device))[2]
+
+
 def _localise_own(
     model: ReLoCLNet,
     corpus: Corpus,
@@ -217,6 +252,11 @@ def _localise_own(
     top: int,
 ) -> Moments:
     """The best moments in one video for each sentence, not weighted."""
+    video = video.to(vectors.device)
+    wrong = (video < 0) | (video >= len(corpus))
+    if bool(wrong.any()):
+        expected = f"expected positions from 0 to below {len(corpus)}"
+        raise ValueError(f"own: {expected}, found {int(video[wrong][0])}")
     return _localise(model, corpus, vectors, video[:, None], vectors.new_ones(len(video), 1), top)
 
 
@@ -234,6 +274,6 @@ def _localise(
     start, end = (part.softmax(dim=-1) for part in logits)
     found: Spans = best_spans(start, end, weight, model.config.span_clips, top)
     chosen = videos.gather(1, found.video)
-    seconds = torch.tensor(corpus.seconds_per_clip, device=chosen.device)[chosen]
+    seconds = torch.tensor(corpus.seconds_per_clip, dtype=torch.float64, device=chosen.device)[chosen]
     moments = torch.stack([found.start, found.end], dim=-1) * seconds[..., None]
     return Moments(chosen, moments, found.score)

@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from vmrlib.models.precision import in_full_precision
 from vmrlib.models.reloclnet_blocks import masked
 
 
 class PooledContrast(nn.Module):
-    """VideoCL on pooled videos: in each stream f(c) g(q) of a pair against those of all other pairs.
+    """f(c) g(q) of sentences and pooled videos in each stream, for VideoCL (`contrast_of_pairs`).
 
-    c is a sum of the clips with learnt weights that sum to 1. The mean over streams and batch of
-    -log(positive / (positive + negatives)); negatives of a pair are the rest of its row and its column.
+    c is a sum of the clips with learnt weights that sum to 1.
     """
 
     def __init__(self, dim: int, streams: int):
@@ -35,17 +35,25 @@ class PooledContrast(nn.Module):
             vectors.append((weights.mT @ states)[:, 0])
         return vectors
 
+    @in_full_precision
     def forward(
-        self, vectors: Float[Tensor, "B S d"], middle: Float[Tensor, "B S T d"], mask: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, ""]:
-        """The loss; 0 for a batch of one, where nothing is to be told apart."""
-        found = []
-        for s, video in enumerate(self.pooled(middle, mask)):
-            logits = self.query_out[s](vectors[:, s]) @ self.video_out[s](video).mT  # (B, B)
-            own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-            against = torch.cat([logits, logits.mT.masked_fill(own, -torch.inf)], dim=1)
-            found.append((against.logsumexp(dim=1) - logits.diagonal()).mean())
-        return torch.stack(found).mean()
+        self, vectors: Float[Tensor, "Q S d"], middle: Float[Tensor, "V S T d"], mask: Bool[Tensor, "V T"]
+    ) -> Float[Tensor, "S Q V"]:
+        pairs = [
+            self.query_out[s](vectors[:, s]) @ self.video_out[s](video).mT
+            for s, video in enumerate(self.pooled(middle, mask))
+        ]
+        return torch.stack(pairs)
+
+
+def contrast_of_pairs(logits: Float[Tensor, "S B B"]) -> Float[Tensor, ""]:
+    """-log(positive / (positive + negatives)), the mean over streams and batch.
+
+    Negatives of a pair are the rest of its row and its column. 0 for a batch of one, which has none.
+    """
+    own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
+    against = torch.cat([logits, logits.mT.masked_fill(own, -torch.inf)], dim=2)
+    return (against.logsumexp(dim=2) - logits.diagonal(dim1=1, dim2=2)).mean()
 
 
 class FrameDiscriminator(nn.Module):
@@ -56,6 +64,7 @@ class FrameDiscriminator(nn.Module):
         self.forms = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(streams))
         self.bias = nn.Parameter(torch.zeros(streams))
 
+    @in_full_precision
     def forward(
         self, vectors: Float[Tensor, "B S d"], middle: Float[Tensor, "B S T d"]
     ) -> Float[Tensor, "B S T"]:

@@ -30,27 +30,39 @@ def best_spans(
     """The `top` spans of each query by start(i) weight end(j), over all its videos (section 6).
 
     `lengths`: j - i is at least the first and below the second number. Fewer than `top` come back where
-    there are fewer starts times lengths. Exact, without a table of all spans: as many starts as spans are
-    wanted, by the best end that each can reach, hold them all, since every other start has at best a span
-    that is worse than one of each of these.
+    there are fewer starts times lengths. Of equal spans the first comes first, by video, start and end.
+
+    Exact, without a table of all spans: as many starts as spans are wanted, by the best end that each can
+    reach, hold them all, since every other start has at best a span that is worse, or later, than one of
+    each of these.
     """
     shortest, longest = lengths
     clips = start.shape[-1]
     start = weight[..., None] * start
     end = F.pad(end, (0, longest))  # ends behind the video: probability 0
     reach = F.max_pool1d(end[..., shortest:], longest - shortest, stride=1)[..., :clips]
-    places = _top((start * reach).flatten(1), top)[1]  # (Q, C): video and first clip
+    places = best((start * reach).flatten(1), top)[1].sort(dim=1).values  # (Q, C): video and first clip
     video, first = places // clips, places % clips
     width = torch.arange(shortest, longest, device=start.device)
     ends = (video * end.shape[-1] + first)[..., None] + width  # (Q, C, lengths)
     found = end.flatten(1).gather(1, ends.flatten(1)).view_as(ends)
     scores = start.flatten(1).gather(1, places)[..., None] * found
-    score, chosen = _top(scores.flatten(1), top)
+    score, chosen = best(scores.flatten(1), top)
     cell, length = chosen // len(width), chosen % len(width)
     first = first.gather(1, cell)
     return Spans(video.gather(1, cell), first, first + shortest + length, score)
 
 
-def _top(values: Float[Tensor, "Q N"], top: int) -> tuple[Tensor, Tensor]:
-    """The largest values of each row and their places, best first."""
-    return values.topk(min(top, values.shape[1]), dim=1)
+def best(values: Float[Tensor, "Q N"], top: int) -> tuple[Tensor, Tensor]:
+    """The `top` largest values of each row, all where there are fewer, and their places, best first.
+
+    Of equal values the one with the first place comes first, which `topk` leaves to chance; sorting all of
+    them would take several times as long.
+    """
+    top = min(top, values.shape[1])
+    least = values.topk(top, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+    above, equal = values > least, values == least
+    left = top - above.sum(dim=1, keepdim=True)
+    places = (above | (equal & (equal.cumsum(dim=1) <= left))).nonzero()[:, 1].view(len(values), top)
+    largest, order = values.gather(1, places).sort(dim=1, descending=True, stable=True)
+    return largest, places.gather(1, order)
