@@ -9,10 +9,8 @@ from hypothesis import strategies as st
 
 from vmrlib.data.clips import (
     append_end_points,
-    clip_labels,
     l2_normalise,
     limit_clips,
-    match_labels,
     pad,
     pool_boundary_points,
     resample_edges,
@@ -105,13 +103,3 @@ def test_padding_defaults_to_the_longest_and_refuses_what_does_not_fit():
     assert pad([torch.ones(2, 3), torch.ones(4, 3)])[0].shape == (2, 4, 3)
     with pytest.raises(ValueError, match="4 rows does not fit into 3"):
         pad([torch.ones(4, 3)], 3)
-
-
-def test_labels_round_outwards_and_stay_inside():
-    assert clip_labels((3.2, 7.6), 60, 1.5) == (2, 6)  # 2.13 down, 5.07 up
-    assert clip_labels((0.0, 90.0), 60, 1.5) == (0, 59)
-    assert clip_labels((95.0, 99.0), 60, 1.5) == (59, 59)  # a moment beyond the features
-
-
-def test_matching_clips_include_the_end_boundary():
-    assert match_labels((1, 3), 6).tolist() == [0, 1, 1, 1, 0, 0]

@@ -16,9 +16,9 @@ def softplus(x):
 
 
 def test_labels_are_rounded_outwards_and_end_at_the_last_clip():
-    mask = torch.arange(6) < torch.tensor([[6], [3], [1]])
-    moments = torch.tensor([[1.2, 2.1], [2.9, 3.0], [0.0, 1.0]], dtype=torch.float64)
-    assert losses.span_labels(moments, mask).tolist() == [[1, 3], [2, 2], [0, 0]]
+    mask = torch.arange(6) < torch.tensor([[6], [3], [1], [4]])  # the last moment is beyond its video
+    moments = torch.tensor([[1.2, 2.1], [2.9, 3.0], [0.0, 1.0], [7.0, 9.0]], dtype=torch.float64)
+    assert losses.span_labels(moments, mask).tolist() == [[1, 3], [2, 2], [0, 0], [3, 3]]
 
 
 def test_both_cross_entropies_are_added():

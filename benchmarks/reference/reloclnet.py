@@ -166,9 +166,9 @@ def encode_corpus(model, batches):
     return corpus
 
 
-def full_sort(scores):
-    """Where the values of each row are, largest first; NumPy sorts four times as fast as torch here."""
-    return torch.stack([torch.from_numpy(np.argsort(-row.numpy())) for row in scores])
+def full_sort(scores, top):
+    """Where the `top` largest values of each row are; NumPy sorts four times as fast as torch here."""
+    return torch.stack([torch.from_numpy(np.argsort(-row.numpy())[:top].copy()) for row in scores])
 
 
 @torch.no_grad()
@@ -186,14 +186,14 @@ def answer(model, corpus, words, mask, own, *, alpha=30.0, videos=100, spans=200
         "qvm,qvn->qvmn", start[rows[:, None], best] * weight[..., None], end[rows[:, None], best]
     )
     tables = tables.mul_(allowed).flatten(1)
-    order = full_sort(tables)[:, :spans]
+    order = full_sort(tables, spans)
     scores = tables.gather(1, order)
     moments = torch.stack(
         [best.gather(1, order // clips**2), order % clips**2 // clips, order % clips], dim=-1
     )
 
     own_table = (torch.einsum("qm,qn->qmn", start[rows, own], end[rows, own]) * allowed).flatten(1)
-    own_order = full_sort(own_table)[:, :spans]
+    own_order = full_sort(own_table, spans)
     own_moments = torch.stack(
         [own[:, None].expand_as(own_order), own_order // clips, own_order % clips], dim=-1
     )

@@ -43,9 +43,9 @@ class Case:
     def config(self):
         """Ours, with the losses' weights of the file; hard negatives are a matter of each test."""
         given = self.given
-        assert given["conv_stride"] == 1 and given["ctx_mode"] == "video_sub_tef"
+        assert given["conv_stride"] == 1 and streams_of(given["ctx_mode"]) == ["video", "sub"]
         more = {}
-        if "alpha" in self.about or "q2c_alpha" in self.about:
+        if "q2c_alpha" in self.about:
             more["alpha"] = self.about["q2c_alpha"]
             more["span_clips"] = (self.about["min_pred_l"], self.about["max_pred_l"])
             more["seconds_per_clip"] = self.about["clip_length"]
@@ -115,6 +115,11 @@ def cases(golden, pattern):
     assert count == len(found)
 
 
+def streams_of(mode):
+    """The released code's name of its inputs, video_sub_tef: which streams, without the end points."""
+    return [part for part in mode.split("_") if part != "tef"]
+
+
 def context_batches(case):
     """The videos of a corpus in the batches of the file."""
     batch, size = case.batch, case.about["eval_context_bsz"]
@@ -159,6 +164,23 @@ class Ours:
         rows = {task: [each.rows(q) for q in range(len(each.scores))] for task, each in spans.items()}
         return {"VR": (found.videos, found.video_scores)} | rows
 
+    def states(self):
+        """What the answers are made of, as the file calls it; states of the places behind a video, too."""
+        model, batch, parts = self.model, self.case.batch, []
+        with torch.no_grad():
+            _, _, vectors = model.query(batch["words"], batch["word_mask"])
+            parts = [model.encode_video(part) for part in context_batches(self.case)]
+            final, mask = (torch.cat([part[name] for part in parts]) for name in ("final", "mask"))
+            similarity = torch.einsum("qsd,vstd->qvt", model.span_queries(vectors), final) / 2
+            start, end = model.span_logits(similarity, mask.expand(len(vectors), -1, -1))
+            scores = model.video_scores(vectors, final, mask)
+        return {
+            **dict(zip(("video_query", "sub_query"), vectors.unbind(1), strict=True)),
+            **dict(zip(("ctx_video_feat", "ctx_sub_feat"), final.unbind(1), strict=True)),
+            **{"ctx_mask": mask.float(), "q2ctx_scores": scores},
+            **{"st_prob": start.softmax(-1), "ed_prob": end.softmax(-1)},
+        }
+
 
 class Plain:
     """The transcription in benchmarks/reference/, with the same weights."""
@@ -187,10 +209,25 @@ class Plain:
         rows = {}
         for task in ("VCMR", "SVMR"):
             moments, scores = found[task]
-            scaled = moments.double() * torch.tensor([1.0, *[about["clip_length"]] * 2])
+            units = torch.tensor([1.0, *[about["clip_length"]] * 2], dtype=torch.float64)
+            scaled = moments.double() * units
             every = torch.cat([scaled, scores[..., None].double()], dim=-1)
             rows[task] = [each[each[:, 3] > 0] for each in every]
         return {"VR": found["VR"]} | rows
+
+    def states(self):
+        model, batch = self.model, self.case.batch
+        with torch.no_grad():
+            queries = model.encode_query(batch["words"], batch["word_mask"].float())
+            given = (tuple(part.values()) for part in context_batches(self.case))
+            corpus = plain.encode_corpus(model, ((v, s, mask.float()) for v, s, mask in given))
+            start, end = model.span_probabilities(*queries, corpus)
+            scores = model.video_scores(*queries, corpus)
+        return {
+            **dict(zip(("video_query", "sub_query"), queries, strict=True)),
+            **{"ctx_video_feat": corpus["video"], "ctx_sub_feat": corpus["subtitles"]},
+            **{"ctx_mask": corpus["mask"], "q2ctx_scores": scores, "st_prob": start, "ed_prob": end},
+        }
 
 
 def error(found, expected):

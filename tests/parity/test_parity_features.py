@@ -9,15 +9,14 @@ from safetensors.torch import load_file
 
 from vmrlib.data.clips import (
     append_end_points,
-    clip_labels,
     l2_normalise,
     limit_clips,
-    match_labels,
     pad,
     pool_boundary_points,
     resample_mean,
 )
 from vmrlib.models.clip import Clip
+from vmrlib.models.reloclnet_losses import clips_inside, span_labels
 from vmrlib.text import Vocabulary, clean, tokenize
 
 
@@ -144,9 +143,11 @@ def test_reloclnet_loads_contexts_queries_and_labels_as_released(golden):
             assert torch.equal(mask.float(), data[f"out.{group}.query_mask"])
         for row, item in enumerate(items):
             clips = min(config["clips"][item["vid_name"]], longest)
-            labels = clip_labels(tuple(map(float, item["ts"])), clips, config["clip_length"])
-            assert list(labels) == data["out.train.st_ed_indices"][row].tolist(), item
-            assert torch.equal(match_labels(labels, longest), data["out.train.match_labels"][row]), item
+            moment = torch.tensor([item["ts"]], dtype=torch.float64) / config["clip_length"]
+            labels = span_labels(moment, torch.arange(longest)[None] < clips)
+            assert torch.equal(labels[0], data["out.train.st_ed_indices"][row]), item
+            inside = clips_inside(labels, longest)[0].long()
+            assert torch.equal(inside, data["out.train.match_labels"][row]), item
         count += 1
     ran("reloclnet data", count, found)
 

@@ -1,11 +1,10 @@
 """Features on a clip grid, as the papers make it: resampled, pooled, marked with their place, padded.
 
 2D-TAN's resampling is shared by MSAT (section 2.3 of its data pipeline), MMN (`avgfeats`) and ReLoCLNet
-(contexts longer than 128 clips); pooling onto boundary points is MSAT's; end points, padding and clip
-labels are those of ReLoCLNet's loader.
+(contexts longer than 128 clips); pooling onto boundary points is MSAT's; end points and padding are
+those of ReLoCLNet's loader.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -88,18 +87,3 @@ def pad(
     padded = torch.stack([F.pad(row, (0, 0, 0, length - len(row))) for row in rows])
     lengths = torch.tensor([len(row) for row in rows], device=padded.device)
     return padded, torch.arange(length, device=padded.device) < lengths[:, None]
-
-
-def clip_labels(moment: tuple[float, float], clips: int, seconds_per_clip: float) -> tuple[int, int]:
-    """Index of the first clip and of the end boundary of a moment in seconds, both at most clips - 1.
-
-    ReLoCLNet: the start is rounded down, the end up; both indices times `seconds_per_clip` are times.
-    """
-    start, end = (moment[0] / seconds_per_clip, moment[1] / seconds_per_clip)
-    return min(math.floor(start), clips - 1), min(math.ceil(end), clips - 1)
-
-
-def match_labels(labels: tuple[int, int], length: int) -> Int[Tensor, " T"]:
-    """1 from the first clip to the end boundary, which is included: one clip past the moment (ReLoCLNet)."""
-    position = torch.arange(length)
-    return ((position >= labels[0]) & (position <= labels[1])).long()
