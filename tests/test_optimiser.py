@@ -87,6 +87,12 @@ def test_what_does_not_go_together_is_named(values, message):
         TrainingSettings(steps=1, **values)
 
 
+def test_gradients_are_clipped_as_published_with_each_optimiser():
+    assert TrainingSettings(steps=1).clip_norm == 10.0
+    assert TrainingSettings(steps=1, optimizer="bert_adam").clip_norm == 1.0
+    assert TrainingSettings(steps=1, optimizer="bert_adam", clip_norm=3).clip_norm == 3
+
+
 def test_a_warm_up_without_an_end_is_refused_before_anything_is_written(tmp_path):
     message = "training.warmup_steps: expected fewer than the 24 steps of the run, found 24"
     with pytest.raises(TrainingError, match=message):
@@ -133,7 +139,7 @@ def test_a_run_with_bert_adam_that_was_broken_off_ends_bit_for_bit_as_one_that_w
 def test_a_run_does_not_go_on_with_another_optimiser(tmp_path):
     toy_run(tmp_path, epochs=1)
     with pytest.raises(TrainingError, match=r"training.optimizer is 'adamw' there, 'bert_adam' here"):
-        toy_run(tmp_path, resume=True, epochs=1, optimizer="bert_adam")
+        toy_run(tmp_path, resume=True, epochs=1, optimizer="bert_adam", clip_norm=10.0)
 
 
 def test_a_run_from_before_there_was_a_choice_goes_on(tmp_path):

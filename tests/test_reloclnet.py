@@ -2,16 +2,19 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from vmrlib.cli import main
 from vmrlib.configuration import PRESETS, ModelChoice
 from vmrlib.engine.predicting import to_device
 from vmrlib.models.official import from_official
 from vmrlib.models.official_reloclnet import reloclnet_names
 from vmrlib.models.reloclnet import ReLoCLNet, ReLoCLNetConfig
 
+ROOT = Path(__file__).resolve().parent.parent
 CLIPS, WORDS, DIM = 10, 5, 16
 SMALL = ReLoCLNetConfig(
     dim_video=6,
@@ -95,6 +98,17 @@ def test_presets_take_the_sizes_of_the_data_and_leave_out_what_the_model_has_not
     assert (config.dim_video, config.dim_words, config.dim) == (9, 8, 32)
     assert PRESETS["reloclnet_tvr"]() == ReLoCLNetConfig.tvr()
     assert config.cells == config.clips
+
+
+@pytest.mark.parametrize(
+    ("found", "changes"),
+    [("dim_subtitles is 770", []), ("seconds_per_clip is 1.5", ["--set", "model.dim_subtitles=null"])],
+)
+def test_the_command_line_refuses_what_only_the_loader_of_corpora_has(tmp_path, capsys, found, changes):
+    config = str(ROOT / "configs/reloclnet_stage.yaml")
+    command = ["train", "--config", config, "--out", str(tmp_path / "run"), "--set", "data.videos=2"]
+    assert main([*command, "--set", "model.preset=reloclnet_tvr", *changes]) == 1
+    assert f"model.{found}: there are no subtitles here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

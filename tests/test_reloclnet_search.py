@@ -1,13 +1,14 @@
 """Search over a corpus equals scoring everything, whatever its batches; suppression; the best spans."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 from test_reloclnet import ALONE, CLIPS, SMALL, built, make_batch
 
 from vmrlib.models.reloclnet_search import encode_corpus, localise_in, search, suppress
-from vmrlib.models.reloclnet_spans import best_spans
+from vmrlib.models.reloclnet_spans import best, best_spans
 
 VIDEOS = 7
 
@@ -111,6 +112,83 @@ def test_a_video_without_a_clip_is_named(model):
     batch["video_mask"][4] = False
     with pytest.raises(ValueError, match="video 4 of the corpus has no clip"):
         encode_corpus(model, parts(batch, 3))
+
+
+def test_an_empty_corpus_and_a_video_that_is_not_in_it_are_refused(model):
+    batch = make_batch(VIDEOS, learning=False)
+    words, mask = batch["words"][:2], batch["word_mask"][:2]
+    with pytest.raises(ValueError, match="corpus: there is no video in it"):
+        search(model, encode_corpus(model, []), words, mask)
+    corpus = encode_corpus(model, parts(batch, 4))
+    for wrong in (-1, VIDEOS):
+        own = torch.tensor([0, wrong])
+        message = f"own: expected positions from 0 to below {VIDEOS}, found {wrong}"
+        with pytest.raises(ValueError, match=message):
+            search(model, corpus, words, mask, own=own)
+        with pytest.raises(ValueError, match=message):
+            localise_in(model, corpus, words, mask, own)
+
+
+def test_a_mask_with_holes_is_no_length(model):
+    corpus, final = encode_corpus(model, []), torch.ones(1, model.config.streams, 3, model.config.dim)
+    with pytest.raises(ValueError, match="mask: row 0 has data behind padding"):
+        corpus.add(final, torch.tensor([[True, False, True]]), torch.ones(1))
+
+
+def test_a_model_in_training_mode_is_refused(model):
+    batch = make_batch(VIDEOS, learning=False)
+    corpus = encode_corpus(model, parts(batch, 4))
+    model.train()
+    with pytest.raises(ValueError, match=r"the model is in training mode: call model.eval\(\) first"):
+        encode_corpus(model, parts(batch, 4))
+    with pytest.raises(ValueError, match="training mode"):
+        search(model, corpus, batch["words"], batch["word_mask"])
+
+
+def test_equal_videos_and_moments_come_in_their_order(model):
+    batch = make_batch(VIDEOS, learning=False)
+    names = ("video", "subtitles", "video_mask", "duration")
+    twice = {name: batch[name][[1, 1, 0, 0, 1]] for name in names}
+    corpus = encode_corpus(model, [twice])
+    found = search(model, corpus, batch["words"][:4], batch["word_mask"][:4], videos=4, spans=8)
+    for order in found.videos.tolist():
+        assert order in ([0, 1, 4, 2], [2, 3, 0, 1])
+    for q in range(4):
+        rows = found.spans.rows(q)
+        for row, after in pairwise(rows):
+            assert row[3] > after[3] or row[:3].tolist() < after[:3].tolist()
+
+
+def test_the_best_of_equal_values_are_the_first():
+    values = torch.tensor([[1.0, 3.0, 3.0, 2.0, 3.0], [5.0, 5.0, 5.0, 5.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    assert best(values, 2)[1].tolist() == [[1, 2], [0, 1], [4, 3]]
+    assert best(values, 4)[1].tolist() == [[1, 2, 4, 3], [0, 1, 2, 3], [4, 3, 2, 1]]
+    assert best(values, 9)[1].tolist() == [[1, 2, 4, 3, 0], [0, 1, 2, 3, 4], [4, 3, 2, 1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_leaves_scores_alone(model, dtype):
+    batch = make_batch(VIDEOS, learning=False)
+    corpus = encode_corpus(model, parts(batch, 4))
+    vectors = model.query(batch["words"], batch["word_mask"])[2].detach()
+    exact = corpus.scores(vectors)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(corpus.scores(vectors), exact)
+    high = torch.full((1, VIDEOS), 0.97)
+    corpus.scores = lambda vectors: high.expand(len(vectors), -1)
+    with torch.autocast("cpu", dtype):
+        found = search(model, corpus, batch["words"], batch["word_mask"])
+    exact = (model.config.alpha * high[0, 0]).exp()  # 4e12: more than float16 holds
+    torch.testing.assert_close(found.video_scores, exact.expand_as(found.video_scores), rtol=1e-5, atol=0)
+
+
+def test_seconds_are_exact_whatever_a_clip_is():
+    model, batch = built(replace(SMALL, seconds_per_clip=1.3)), make_batch(VIDEOS, learning=False)
+    found = localise_in(
+        model, encode_corpus(model, parts(batch, 3)), batch["words"], batch["word_mask"], torch.arange(VIDEOS)
+    )
+    allowed = {1.3 * clip for clip in range(CLIPS + 1)}
+    assert set(found.rows(0)[:, 1:3].flatten().tolist()) <= allowed
 
 
 @pytest.mark.parametrize("top", [1, 7, 50, 1000])

@@ -143,6 +143,12 @@ class Material:
         dim = sum(record["dim"] for record in self.feature_records)
         sizes = {"dim_video": dim, "dim_words": self.words.dim, "vocabulary": len(self.vocabulary)}
         config = self.config.model.config(**sizes)
+        for name in ("dim_subtitles", "seconds_per_clip"):  # of ReLoCLNet
+            if getattr(config, name, None) is not None:
+                raise MaterialError(
+                    f"model.{name} is {getattr(config, name)}: there are no subtitles here, and clips are "
+                    "parts of a video; set it to null, or train with vmrlib.data.corpus.CorpusQueries"
+                )
         for name, value in sizes.items():
             if getattr(config, name, value) != value:
                 raise MaterialError(f"model.{name} is {getattr(config, name)}, but the data has {value}")

@@ -4,9 +4,9 @@
 
 A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) -> {..., "total"}`,
 `model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`, and, where some parameters
-decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`. A model that finds videos
-instead of moments has `texts`, `videos` and `compare` in the place of `localise`; its set is a
-`vmrlib.data.text_video.TextVideoDataset`.
+decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`, or with subtitles a
+`vmrlib.data.corpus.CorpusQueries`. A model that finds videos instead of moments has `texts`, `videos` and
+`compare` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from vmrlib.data.corpus import CorpusQueries
 from vmrlib.data.loaders import MomentDataset, seed_of
 from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.engine.log import TrainingLog, draw_log, read_log
@@ -49,7 +50,7 @@ __all__ = [
     "train",
 ]
 
-TrainingSet = MomentDataset | TextVideoDataset
+TrainingSet = MomentDataset | CorpusQueries | TextVideoDataset
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.8, 20  # as MSAT's scheduler, whose sign was wrong
 
 

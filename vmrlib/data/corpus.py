@@ -4,6 +4,9 @@
     corpus = encode_corpus(model, videos.batches(video_ids))
     items = CorpusQueries(queries, sentence_features, videos, longest=30)
     batch = items.collate([items[0], items[1]])
+    train(model, items, val_items, TrainingSettings(...))     # vmrlib.training
+
+`encode_corpus` and `search` move what they are given to the model's device.
 
 A batch is a dict:
 
@@ -18,15 +21,18 @@ A batch is a dict:
 and for training only:
 
     moments_cell  (B, 2)     start and end, float64, in clips of `seconds_per_clip`
+    annotation    (B,)       number of the pair of query and moment in the set
+    draws, epoch             as in `drawn`
 
 Section 1 of ReLoCLNet's specification. Two habits of the released loader are kept: a video of more clips than
 there are places is resampled, but its moments are not, so that they are too late; and T is always the number
 of places, because the model's padding is not inert.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -34,8 +40,10 @@ from torch.utils.data import Dataset
 
 from vmrlib.data.annotations import Query
 from vmrlib.data.clips import append_end_points, l2_normalise, limit_clips, pad
-from vmrlib.data.loaders import LoaderError, Videos, store_name
+from vmrlib.data.drawn import draw, drawn
+from vmrlib.data.loaders import LoaderError, Videos, store_name, train_vocabulary
 from vmrlib.data.store import Features
+from vmrlib.text import WordVectors
 
 NORM_ADDED = 1e-5  # to the norms that features are divided by
 
@@ -102,31 +110,52 @@ class CorpusVideos:
 class CorpusQueries(Dataset):
     """Sentences about videos of a corpus, one item for each moment; without targets one for each sentence.
 
-    words: query id -> (L, W) features of its words, of which the first `longest` are taken and, with
-    `normalise_words`, scaled to norm 1. Raises LoaderError, naming the query, where there is no moment to
-    learn from.
+    sentences: query id -> (L, W) features of its words, of which the first `longest` are taken and, with
+    `normalise_words`, scaled to norm 1. seed: of what is drawn in each epoch.
+
+    own_videos: whether an item has the video that its sentence is about; by default in training only. To
+    search a corpus no sentence needs one, and in a blind file none has one; `without_targets`, for finding
+    moments in known videos, loads them.
+
+    Raises LoaderError, naming the query, where there is no moment to learn from, a moment that is none, or no
+    video where one is wanted.
     """
+
+    words = WordVectors([], np.zeros((0, 1), dtype=np.float32))  # a checkpoint keeps none: they are features
 
     def __init__(
         self,
         queries: Sequence[Query],
-        words: Videos,
+        sentences: Videos,
         videos: CorpusVideos,
         longest: int = 30,
         seconds_per_clip: float = 1.5,
         targets: bool = True,
         normalise_words: bool = True,
+        seed: int = 0,
+        own_videos: bool | None = None,
     ):
         # An object for inference must not hold the answers.
         self.queries = list(queries) if targets else [replace(q, moments=(), extra={}) for q in queries]
-        self.words, self.videos, self.targets = words, videos, targets
+        self.sentences, self.videos, self.targets, self.seed = sentences, videos, targets, seed
         self.longest, self.seconds_per_clip, self.normalise_words = longest, seconds_per_clip, normalise_words
+        self.own_videos = targets if own_videos is None else own_videos
         self._items = [(q, None) for q in self.queries]
         if targets:
             self._items = [(query, moment) for query in self.queries for moment in query.moments]
             for query in self.queries:
                 if not query.moments:
                     raise LoaderError(f"query {query.id!r} has no moments: nothing can be learnt from it")
+                for start, end in query.moments:
+                    if not 0 <= start <= end:
+                        expected = "expected a start from 0 on and an end not before it"
+                        raise LoaderError(f"query {query.id!r}: {expected}, found {start}, {end}")
+        if self.own_videos:
+            for query in self.queries:
+                if not query.video_id:
+                    raise LoaderError(f"query {query.id!r} names no video: it can only be searched for")
+        self.vocabulary = train_vocabulary(query.text for query in self.queries)
+        self.set_epoch(0)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -134,20 +163,37 @@ class CorpusQueries(Dataset):
     def __getitem__(self, index: int) -> dict:
         """One item: the fields of a batch without their first axis, not padded."""
         query, moment = self._items[index]
-        words = feature_rows(self.words, query.id)[: self.longest]
+        words = feature_rows(self.sentences, query.id)[: self.longest]
         words = l2_normalise(words, NORM_ADDED) if self.normalise_words else words
         item = {"query_ids": query.id, "words": words, "duration": query.duration}
-        item |= self.videos[query.video_id]
+        if self.own_videos:
+            item |= self.videos[query.video_id]
         if self.targets:
             item["moments_cell"] = tuple(seconds / self.seconds_per_clip for seconds in moment)
+            item |= {"annotation": index, "draws": self._draws[index], "epoch": self.epoch}
         return item
 
     def collate(self, items: Sequence[dict]) -> dict:
         """The batch of some items: videos padded to all places, sentences to the longest."""
-        batch = {"query_ids": [item["query_ids"] for item in items]} | self.videos.padded(items)
+        batch = {"query_ids": [item["query_ids"] for item in items]}
+        batch |= self.videos.padded(items) if self.own_videos else {}
         batch["words"], batch["word_mask"] = pad([item["words"] for item in items])
         batch["duration"] = torch.tensor([item["duration"] for item in items], dtype=torch.float64)
         if self.targets:
             moments = [item["moments_cell"] for item in items]
             batch["moments_cell"] = torch.tensor(moments, dtype=torch.float64)
-        return batch
+            batch["annotation"] = torch.tensor([item["annotation"] for item in items])
+        return batch | drawn(items)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws what is drawn in each epoch."""
+        self.epoch, self._draws = epoch, draw(len(self), self.seed, epoch)
+
+    def query_ids(self, indexes: Iterable[int]) -> list[str]:
+        """The ids of the queries of these items."""
+        return [self._items[index][0].id for index in indexes]
+
+    def without_targets(self) -> "CorpusQueries":
+        """The same queries, and their videos, for inference: one item each, no moment in any of them."""
+        given = (self.longest, self.seconds_per_clip, False, self.normalise_words, self.seed, True)
+        return CorpusQueries(self.queries, self.sentences, self.videos, *given)

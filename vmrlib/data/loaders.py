@@ -286,7 +286,7 @@ class MomentDataset(Dataset):
         if self.longest is not None and len(tokens) > self.longest:
             raise LoaderError(
                 f"query {query.id!r} has {len(tokens)} words, the model takes {self.longest}: "
-                "shorten it, or raise model.positions (of MMN: model.longest)"
+                "shorten it, or raise model.positions (of MMN and ReLoCLNet: model.longest)"
             )
         return tokens
 

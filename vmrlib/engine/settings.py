@@ -21,6 +21,7 @@ class TrainingError(ValueError):
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 # name of an optimiser: the schedules that its learning rate may follow
 OPTIMIZERS = {"adamw": ("constant", "cosine", "plateau"), "bert_adam": BERT_SCHEDULES}
+CLIP_NORMS = {"adamw": 10.0, "bert_adam": 1.0}  # as published with each
 
 
 def known_metric(name: str) -> None:
@@ -43,7 +44,8 @@ class TrainingSettings:
     With bert_adam: constant, cosine, or linear (to 0), as `warmup_schedule` has them, so that the first step
     of a warm-up moves nothing.
     precision: float32, bf16 or fp16.
-    clip_norm: of all gradients together; with bert_adam of the gradient of each tensor (published: 1).
+    clip_norm: of all gradients together; with bert_adam of the gradient of each tensor. None: 10, with
+    bert_adam 1, as published.
     metric: on the validation set, by which the best checkpoint is chosen; `convention` as in vmrlib.metrics.
     Models that find videos have those of `engine.retrieving.RETRIEVAL_METRICS`.
     evaluate_epochs, evaluate_steps: how often; neither: after each epoch.
@@ -62,7 +64,7 @@ class TrainingSettings:
     warmup_steps: int = 0
     accumulation: int = 1
     precision: str = "float32"
-    clip_norm: float | int = 10.0
+    clip_norm: float | int | None = None
     metric: str = "R@1, IoU=0.5"
     convention: str = ">="
     evaluate_epochs: float | int | None = None
@@ -77,6 +79,8 @@ class TrainingSettings:
     predict_batch_size: int = 64
 
     def __post_init__(self):
+        if self.clip_norm is None:
+            object.__setattr__(self, "clip_norm", CLIP_NORMS.get(self.optimizer, 10.0))
         for name in (
             "batch_size",
             "accumulation",
