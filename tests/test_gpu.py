@@ -94,3 +94,13 @@ def test_the_queue_on_a_gpu_holds_the_keys_of_the_cpu(pair):
     for name, value in queues["cpu"].items():
         assert queues["cuda"][name].device.type == "cuda"
         torch.testing.assert_close(queues["cuda"][name].cpu(), value, rtol=0, atol=1e-4, msg=name)
+
+
+def test_starts_and_ends_are_not_rounded_to_tf32():
+    torch.manual_seed(0)
+    model = ReLoCLNet(SMALL_RELOCLNET)
+    similarity, mask = 10 * torch.randn(50, SMALL_RELOCLNET.clips), torch.ones(50, SMALL_RELOCLNET.clips) > 0
+    with torch.no_grad():
+        expected = torch.stack(model.span_logits(similarity, mask))
+        found = torch.stack(model.cuda().span_logits(similarity.cuda(), mask.cuda()))
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-5, atol=1e-5)

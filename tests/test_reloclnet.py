@@ -180,6 +180,18 @@ def test_gradients_reach_every_parameter(config):
         assert parameter.grad.abs().max() > 0 or name.endswith("pooling.0.bias"), name
 
 
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_starts_and_ends_are_filters_along_the_clips(kernel):
+    model = built(replace(SMALL, kernel=kernel))
+    similarity = torch.randn(3, 2, CLIPS, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(3, 2, CLIPS, dtype=torch.bool)
+    with torch.no_grad():
+        found = model.span_logits(similarity, mask)
+        for layer, logits in zip((model.start, model.end), found, strict=True):
+            expected = layer(similarity.flatten(0, 1)[:, None])[:, 0].unflatten(0, (3, 2))
+            torch.testing.assert_close(logits, expected)
+
+
 def test_more_padding_words_change_nothing():
     model, batch = built(SMALL), make_batch(learning=False)
     longer = dict(batch)

@@ -111,12 +111,14 @@ class ReLoCLNet(nn.Module):
 
         The similarity behind the end of the video is not masked: the filters read it.
         """
-        # A product, not F.conv1d: convolutions on a GPU are rounded to TF32 unless somebody forbids it.
-        filters = torch.cat([self.start.weight, self.end.weight])[:, 0]  # (2, kernel)
-        around = self.config.kernel // 2
-        windows = F.pad(similarity, (around, around)).unfold(-1, self.config.kernel, 1)  # (*Q, T, kernel)
-        start, end = masked(windows @ filters.mT, mask[..., None]).unbind(dim=-1)
-        return start, end
+        around, clips = self.config.kernel // 2, similarity.shape[-1]
+        padded = F.pad(similarity, (around, around))
+        # A sum of shifted copies, not F.conv1d, which a GPU rounds to TF32 unless somebody forbids it.
+        start, end = (
+            sum(weight * padded[..., i : i + clips] for i, weight in enumerate(layer.weight[0, 0]))
+            for layer in (self.start, self.end)
+        )
+        return masked(start, mask), masked(end, mask)
 
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
         """What the model says about the sentences and the videos of a batch (see `encode_video`).

@@ -60,9 +60,12 @@ def best(values: Float[Tensor, "Q N"], top: int) -> tuple[Tensor, Tensor]:
     them would take several times as long.
     """
     top = min(top, values.shape[1])
-    least = values.topk(top, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
-    above, equal = values > least, values == least
-    left = top - above.sum(dim=1, keepdim=True)
-    places = (above | (equal & (equal.cumsum(dim=1) <= left))).nonzero()[:, 1].view(len(values), top)
+    found = values.topk(top, dim=1)
+    places, least = found.indices, found.values[:, -1:]
+    if bool(((values >= least).sum(dim=1) > top).any()):  # there are more of the least than have been taken
+        above, equal = values > least, values == least
+        left = top - above.sum(dim=1, keepdim=True)
+        places = (above | (equal & (equal.cumsum(dim=1) <= left))).nonzero()[:, 1].view_as(places)
+    places = places.sort(dim=1).values
     largest, order = values.gather(1, places).sort(dim=1, descending=True, stable=True)
     return largest, places.gather(1, order)
