@@ -229,6 +229,14 @@ def test_the_streams_ask_each_other_as_they_were_before():
     assert (changed["final"][:, 0] - video["final"][:, 0]).abs().max() > 1e-3
 
 
+def test_a_batch_without_subtitles_is_refused_by_a_model_that_reads_them():
+    batch = make_batch()
+    del batch["subtitles"]
+    message = "subtitles: not in the batch, but this model reads video and subtitles"
+    with pytest.raises(ValueError, match=message):
+        built(SMALL)(batch)
+
+
 def test_a_video_alone_needs_no_subtitles_and_no_mask():
     model, batch = built(ALONE), make_batch(config=ALONE)
     del batch["subtitles"], batch["video_mask"]

@@ -65,9 +65,13 @@ class ReLoCLNet(nn.Module):
 
         Reads video (B, T, D) and, with two streams, subtitles (B, T, D'); video_mask (B, T), without which
         no place is padding. T is at most `config.clips`; the released figures are those of all of them.
-        Raises ValueError for a mask of numbers, and for clips behind padding.
+        Raises ValueError for a batch without one of them, a mask of numbers, and clips behind padding.
         """
-        inputs = [batch["video"]] + ([batch["subtitles"]] if self.config.streams == 2 else [])
+        names = ("video", "subtitles")[: self.config.streams]
+        for name in names:
+            if name not in batch:
+                raise ValueError(f"{name}: not in the batch, but this model reads {' and '.join(names)}")
+        inputs = [batch[name] for name in names]
         mask = batch.get("video_mask")
         if mask is None:
             mask = torch.ones(inputs[0].shape[:2], dtype=torch.bool, device=inputs[0].device)
