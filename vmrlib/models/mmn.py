@@ -23,8 +23,8 @@ from vmrlib.models import mmn_losses
 from vmrlib.models.mmn_config import MMNConfig
 from vmrlib.models.mmn_proposals import (
     MaskedConvolutions,
+    MomentPooling,
     as_map,
-    pool_moments,
     proposal_cells,
 )
 from vmrlib.models.mmn_text import SentenceEncoder
@@ -43,7 +43,8 @@ class MMN(nn.Module):
         cells = proposal_cells(config.cells, config.pooling_counts)
         mask = torch.zeros(config.cells, config.cells, dtype=torch.bool)
         mask[cells[:, 0], cells[:, 1]] = True
-        self.register_buffer("cells", cells, persistent=False)
+        self.register_buffer("cells", cells.to(mask.device), persistent=False)
+        self.pooling = MomentPooling(cells, config.cells, mask.device)
         self.clips_in = nn.Linear(config.dim_video, config.dim)
         self.convolutions = MaskedConvolutions(
             mask, config.dim, config.dim_maps, config.kernel, config.layers
@@ -71,7 +72,7 @@ class MMN(nn.Module):
 
     def moment_map(self, clips: Float[Tensor, "V C N"]) -> Float[Tensor, "V C N N"]:
         """The largest value among the clips of each moment; zeros where the map has none."""
-        return as_map(pool_moments(clips, self.cells), self.cells, self.config.cells)
+        return as_map(self.pooling(clips), self.cells, self.config.cells)
 
     def moments(self, video: Float[Tensor, "V M D"]) -> tuple[Float[Tensor, "V P J"], Float[Tensor, "V P J"]]:
         """Both vectors of every moment: one for the contrast, one for the IoU."""
