@@ -111,12 +111,19 @@ class MMN(nn.Module):
             "iou_logits": IOU_SCALE * cosines(sentences_iou, moments_iou)[everyone, sentence_video],
         }
 
+    def check_part(self, videos: int) -> None:
+        """Raises ValueError where the videos that the model is given at once make no whole groups."""
+        if videos % (self.config.group or 1):
+            raise ValueError(
+                f"{videos} videos at once are no multiple of the model's group, {self.config.group}"
+            )
+
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
         """The losses iou, video, sentence and their weighted sum `total`.
 
         With `config.group` each is the mean over groups of so many videos, which know nothing of each other:
-        of n groups the first has the videos 0, n, 2n ... That is also how a batch is divided among
-        processes, and into parts by accumulation, so that in every way the same videos meet.
+        of n groups the first has the videos 0, n, 2n ... That is how processes and accumulation divide a
+        batch, too: however it is computed, the same videos meet.
         `batch["epoch"]`, from 0 on, decides how much the contrasts count; without it they count in full.
 
         Raises ValueError for moments that are not finite and for a video without a sentence.
