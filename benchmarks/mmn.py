@@ -110,16 +110,16 @@ class Plain:
 
 
 class Ours:
-    """vmrlib's model in one of the `FORMS`; nothing is compiled when it has to be quick."""
+    """vmrlib's model in one of the `FORMS`, compiled only if it may be."""
 
-    def __init__(self, quick: bool, form: str, weights: dict | None = None):
+    def __init__(self, quick: bool, form: str, weights: dict | None = None, compiled: bool = True):
         torch.manual_seed(0)
         step, constants = FORMS.index(form), {"contrast_epochs": 1}
         config = MMNConfig(**sizes(quick), **TEXT, **constants)
         self.model = from_official("mmn", weights, config, partial=True) if weights else MMN(config)
         if step >= FORMS.index("channels_last"):
             self.model.convolutions.to(memory_format=torch.channels_last)
-        if step >= FORMS.index("compiled") and not quick:
+        if step >= FORMS.index("compiled") and compiled:
             self.model.convolutions.compile()
         self.half = form == "bf16"
 
@@ -149,8 +149,8 @@ class Ours:
         return [layer.weight.grad for layer in self.model.convolutions.layers]
 
 
-def build(name: str, quick: bool, weights: dict | None = None) -> Plain | Ours:
-    return Plain(quick) if name == "plain" else Ours(quick, name, weights)
+def build(name: str, quick: bool, weights: dict | None = None, compiled: bool = True) -> Plain | Ours:
+    return Plain(quick) if name == "plain" else Ours(quick, name, weights, compiled)
 
 
 def assert_equal_steps(sides: dict, losses: dict) -> dict[str, float]:
@@ -200,14 +200,14 @@ def main() -> None:
     quick = options.quick
     if options.memory:
         before = resident()
-        build(options.memory, quick).learn(generate(quick))
+        build(options.memory, quick, compiled=False).learn(generate(quick))
         print(resident() - before)
         return
     forms = [form for form in FORMS if not (quick and form == "compiled")]
-    memory = {name: peak_memory(name, quick) for name in ("plain", *forms)}
+    memory = {name: peak_memory(name, quick) for name in ("plain", *forms) if name != "compiled"}
     batch, first = generate(quick), build("plain", quick)
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
-    sides = {"plain": first} | {name: build(name, quick, weights) for name in forms}
+    sides = {"plain": first} | {name: build(name, quick, weights, compiled=not quick) for name in forms}
     flop = {}
     for name in ("plain", "float32"):
         with FlopCounterMode(display=False) as counter:
@@ -232,10 +232,9 @@ def main() -> None:
     print(f"{VIDEOS} videos, median of {RUNS} alternating runs on one thread, CPU seconds:")
     for name in sides:
         work = f" ({flop[name]:.1f} GFLOP a video)" if name in flop else ""
-        print(
-            f"  {name:13} forward {median[name, 'forward']:.3f}{work}, "
-            f"training step {median[name, 'train']:.3f}, peak {memory[name]:.0f} MB"
-        )
+        peak = f", peak {memory[name]:.0f} MB" if name in memory else ""
+        times = f"forward {median[name, 'forward']:.3f}{work}, training step {median[name, 'train']:.3f}"
+        print(f"  {name:13} {times}{peak}")
     print(f"the released code: {RELEASED_GFLOP} GFLOP a video, forward, in its convolutions")
     result = {
         f"speedup_train_{name}": median["float32", "train"] / median[name, "train"] for name in forms[1:]

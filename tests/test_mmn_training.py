@@ -15,6 +15,7 @@ from vmrlib.data.by_video import VideoDataset
 from vmrlib.data.loaders import LoaderError, train_vocabulary
 from vmrlib.engine.processes import Processes
 from vmrlib.material import Material, describe_set
+from vmrlib.plan import make_plan
 from vmrlib.train import new_model
 from vmrlib.training import TrainingError, TrainingSettings, predict, split, train
 
@@ -125,3 +126,12 @@ def test_parts_that_are_no_whole_groups_are_refused(batch_size, accumulation, vi
 def test_the_last_batch_of_an_epoch_may_be_smaller_than_a_group():
     settings = TrainingSettings(batch_size=2, epochs=1, learning_rate=1e-3, device="cpu")
     assert train(replace(SMALL, group=2).build(), video_set(), None, settings).steps == 2  # of 3 videos
+
+
+def test_a_plan_counts_queries_and_the_videos_they_are_about():
+    config = read_config(CONFIGS / "mmn_stage.yaml", {"data.videos": 3, "data.train_videos": 4})
+    material = Material(config, simulate=True)
+    plan = make_plan(material)
+    queries = len(material.queries("train"))
+    assert plan.train_queries == queries and plan.val_queries == len(material.queries("val"))
+    assert f"1,000 on {queries} queries about 4 videos, " in plan.lines()[2]

@@ -49,6 +49,9 @@ def run(out: Path, last: int | None = None) -> None:
 
 
 if __name__ == "__main__":
+    import accelerate  # noqa: F401 (once, before the forks)
+    from transformers import DistilBertModel  # noqa: F401
+
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     runs = [("whole", None), ("killed", 4), ("killed", None)]
