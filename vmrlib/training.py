@@ -160,8 +160,9 @@ def train(
                 log.add(record, on_step)
 
             evaluated = settings.evaluates_after(progress.step, samples)
-            if evaluated and val_set is not None:
+            if evaluated:
                 processes.share_buffers(model)
+            if evaluated and val_set is not None:
                 metrics = evaluate(model, val_set, settings, processes)
                 improved = _judge(progress, metrics, settings)
                 progress.seconds = time.monotonic() - started

@@ -61,7 +61,7 @@ class Processes:
         return self.accelerator.prepare(model)
 
     def share_buffers(self, model: nn.Module) -> None:
-        """Gives the buffers of the first process to all of them: to be called before an evaluation.
+        """Gives the buffers of the first process to all of them: to be called before they predict.
 
         Batch normalisation remembers the samples of its own process, and checkpoints hold the first one's.
         """

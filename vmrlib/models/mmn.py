@@ -99,9 +99,8 @@ class MMN(nn.Module):
             raise ValueError(f"video: expected {expected}, found {tuple(video.shape)}")
         sentences_contrast, sentences_iou = self.text(batch)
         sentence_video = rows_of_videos(batch, len(sentences_contrast))
-        moments_contrast, moments_iou = self.moments(
-            video
-        )  # last: a GPU is asked for most when all is checked
+        # Last: the checks above wait for a GPU, and these are nearly all of its work.
+        moments_contrast, moments_iou = self.moments(video)
         everyone = torch.arange(len(sentence_video), device=sentence_video.device)
         similarities = cosines(sentences_contrast, moments_contrast)
         return {
