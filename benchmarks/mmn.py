@@ -7,8 +7,8 @@ weights, the same noise and sentences as vectors: the plain transcription of the
 in float32, the same with its kernels channels-last, that compiled, and channels-last in bf16. Float32 must
 give the transcription's scores, losses and gradients; how near the others come is asserted loosely and
 printed. The sizes are those of Charades-STA; ActivityNet's map costs ten times as much: of that one only the
-work is counted. A processor that has no instructions for bf16 needs many times as long for it, so that its
-time is compared with float32's at fewer channels.
+work is counted. A processor that has no instructions for bf16 needs minutes for one such step, so that bf16
+is compared with float32 at fewer channels: at some its time, at others its memory.
 
 `speedup_train_*` are ratios of a training step (forward, losses, backward) in float32 and in another form, in
 CPU seconds, medians; `memory_ratio` compares the peak of such a step in bf16 and in float32, weights and
@@ -37,7 +37,8 @@ from vmrlib.models.official import from_official
 RUNS = 5
 VIDEOS, SENTENCES = 2, (3, 2)  # and how many sentences each has
 RELEASED_GFLOP = {"activitynet": 997, "charades": 103}  # forward, a video
-SMALL_DIM = 48  # channels
+# Channels: of the whole benchmark and of --quick
+DIM = {"time": (512, 48), "time of bf16": (48, 48), "memory": (256, 48)}
 TEXT = {"pretrained": None, "text_layers": 1, "text_heads": 1, "dim_text": 8, "dim_text_ffn": 8}
 FORMS = {  # what is done to the model
     "float32": (),
@@ -61,19 +62,18 @@ class Sentences(nn.Module):
         return self.vectors
 
 
-def sizes(small: bool) -> dict:
-    """Numbers by the names that both sides share: those of Charades-STA, or with fewer channels."""
-    changes = {"dim": SMALL_DIM, "dim_maps": SMALL_DIM} if small else {}
-    return shared(MMNConfig.charades(**changes))
+def sizes(dim: int) -> dict:
+    """Numbers by the names that both sides share: those of Charades-STA, with so many channels."""
+    return shared(MMNConfig.charades(dim=dim, dim_maps=dim))
 
 
 def shared(config: MMNConfig) -> dict:
     return {name: getattr(config, name) for name in plain.Sizes.__dataclass_fields__}
 
 
-def generate(small: bool) -> dict:
+def generate(dim: int) -> dict:
     """A batch of noise; the moments have all lengths."""
-    shape, generator = sizes(small), torch.Generator().manual_seed(0)
+    shape, generator = sizes(dim), torch.Generator().manual_seed(0)
     video = torch.randn(VIDEOS, shape["clips"], shape["dim_video"], generator=generator)
     number, cells = sum(SENTENCES), shape["cells"]
     start = torch.rand(number, 1, generator=generator, dtype=torch.float64) * cells / 2
@@ -90,9 +90,9 @@ def generate(small: bool) -> dict:
 class Plain:
     """The transcription in benchmarks/reference/."""
 
-    def __init__(self, small: bool):
+    def __init__(self, dim: int):
         torch.manual_seed(0)
-        self.model = plain.PlainMMN(plain.Sizes(**sizes(small)))
+        self.model = plain.PlainMMN(plain.Sizes(**sizes(dim)))
 
     def infer(self, batch: dict) -> torch.Tensor:
         """Scores of all cells of the map."""
@@ -119,10 +119,10 @@ class Plain:
 class Ours:
     """vmrlib's model in one of the `FORMS`."""
 
-    def __init__(self, small: bool, form: str, weights: dict | None = None):
+    def __init__(self, dim: int, form: str, weights: dict | None = None):
         torch.manual_seed(0)
         constants = {"contrast_epochs": 1}
-        config = MMNConfig(**sizes(small), **TEXT, **constants)
+        config = MMNConfig(**sizes(dim), **TEXT, **constants)
         self.model = from_official("mmn", weights, config, partial=True) if weights else MMN(config)
         if "channels_last" in FORMS[form]:
             self.model.convolutions.to(memory_format=torch.channels_last)
@@ -156,8 +156,8 @@ class Ours:
         return [layer.weight.grad for layer in self.model.convolutions.layers]
 
 
-def build(name: str, small: bool, weights: dict | None = None) -> Plain | Ours:
-    return Plain(small) if name == "plain" else Ours(small, name, weights)
+def build(name: str, dim: int, weights: dict | None = None) -> Plain | Ours:
+    return Plain(dim) if name == "plain" else Ours(dim, name, weights)
 
 
 def assert_equal_steps(sides: dict, losses: dict) -> dict[str, float]:
@@ -191,18 +191,18 @@ def work_of_convolutions(preset: str) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def peak_memory(name: str, small: bool) -> float:
+def peak_memory(name: str, dim: int) -> float:
     """MB that a training step needs beyond the imports, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory", name, *(["--quick"] if small else [])]
+    command = [sys.executable, __file__, "--memory", name, str(dim)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def compare(forms: tuple[str, ...], small: bool) -> dict[str, float]:
+def compare(forms: tuple[str, ...], dim: int) -> dict[str, float]:
     """Seconds of each form and of the transcription, and how far off the former are; prints the seconds."""
-    batch, first = generate(small), build("plain", small)
+    batch, first = generate(dim), build("plain", dim)
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
-    sides = {"plain": first} | {name: build(name, small, weights) for name in forms}
+    sides = {"plain": first} | {name: build(name, dim, weights) for name in forms}
     found = {}
     for name in ("plain", "float32"):
         with FlopCounterMode(display=False) as counter:
@@ -222,10 +222,7 @@ def compare(forms: tuple[str, ...], small: bool) -> dict[str, float]:
         precision = assert_equal_steps(sides, losses)
     found |= {f"seconds_{step}_{name}": statistics.median(each[1:]) for (step, name), each in seconds.items()}
 
-    channels = sizes(small)["dim"]
-    print(
-        f"{VIDEOS} videos, {channels} channels, median of {RUNS} alternating runs on one thread, CPU seconds:"
-    )
+    print(f"{VIDEOS} videos, {dim} channels, median of {RUNS} alternating runs on one thread, CPU seconds:")
     for name in sides:
         work = f" ({found[f'gigaflop_{name}']:.1f} GFLOP a video)" if f"gigaflop_{name}" in found else ""
         forward, step = (found[f"seconds_{step}_{name}"] for step in ("forward", "train"))
@@ -240,22 +237,23 @@ def speedup(found: dict[str, float], slow: str, fast: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer channels, nothing compiled")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     quick = options.quick
+    dims = {what: each[quick] for what, each in DIM.items()}
     if options.memory:
-        before = resident()
-        build(options.memory, quick).learn(generate(quick))
+        before, (name, dim) = resident(), options.memory
+        build(name, int(dim)).learn(generate(int(dim)))
         print(resident() - before)
         return
     for name, released in RELEASED_GFLOP.items():
         assert abs(work_of_convolutions(name) / released - 1) <= 0.03, "the transcription does other work"
     print(f"the released code: {RELEASED_GFLOP} GFLOP a video, forward, in its convolutions")
-    memory = {name: peak_memory(name, quick) for name in ("plain", "float32", "bf16")}
+    memory = {name: peak_memory(name, dims["memory"]) for name in ("plain", "float32", "bf16")}
     print("peak of a training step:", ", ".join(f"{name} {value:.0f} MB" for name, value in memory.items()))
     in_full = ("float32", "channels_last", *([] if quick else ["compiled"]))
-    found, half = compare(in_full, quick), compare(("float32", "bf16"), small=True)
+    found, half = compare(in_full, dims["time"]), compare(("float32", "bf16"), dims["time of bf16"])
     result = {f"speedup_train_{name}": speedup(found, "float32", name) for name in in_full[1:]}
     result |= {
         "speedup_train_bf16": speedup(half, "float32", "bf16"),
