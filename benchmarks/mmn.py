@@ -4,15 +4,17 @@
 
 Nearly all of the cost is the convolutions'. Compared in turn, in one process, one thread, with the same
 weights, the same noise and sentences as vectors: the plain transcription of the specification, vmrlib's model
-in float32, the same with its kernels channels-last, then compiled, too, and then in bf16 as well. Float32
-must give the transcription's scores, losses and gradients; how near the others come is asserted loosely and
-printed. The sizes are those of Charades-STA. ActivityNet's map costs ten times as much, and a processor
-that has no instructions for bf16 needs many times as long for it: of that map only the work is counted.
+in float32, the same with its kernels channels-last, that compiled, and channels-last in bf16. Float32 must
+give the transcription's scores, losses and gradients; how near the others come is asserted loosely and
+printed. The sizes are those of Charades-STA; ActivityNet's map costs ten times as much: of that one only the
+work is counted. A processor that has no instructions for bf16 needs minutes for one such step, so that bf16
+is compared with float32 at fewer channels: at some its time, at others its memory.
 
 `speedup_train_*` are ratios of a training step (forward, losses, backward) in float32 and in another form, in
 CPU seconds, medians; `memory_ratio` compares the peak of such a step in bf16 and in float32, weights and
-gradients included, with what there was after the imports, in a fresh process each. `--quick` has fewer
-channels, and leaves compilation out.
+gradients included, with what there was after the imports, in a fresh process each, where nothing is compiled:
+a compiler needs more memory than the step. `--quick` has fewer channels in everything, and leaves compilation
+out.
 """
 
 import argparse
@@ -35,9 +37,15 @@ from vmrlib.models.official import from_official
 RUNS = 5
 VIDEOS, SENTENCES = 2, (3, 2)  # and how many sentences each has
 RELEASED_GFLOP = {"activitynet": 997, "charades": 103}  # forward, a video
-QUICK_DIM = 128
+# Channels: of the whole benchmark and of --quick
+DIM = {"time": (512, 48), "time of bf16": (48, 48), "memory": (256, 48)}
 TEXT = {"pretrained": None, "text_layers": 1, "text_heads": 1, "dim_text": 8, "dim_text_ffn": 8}
-FORMS = ("float32", "channels_last", "compiled", "bf16")  # each is all that is before it, too
+FORMS = {  # what is done to the model
+    "float32": (),
+    "channels_last": ("channels_last",),
+    "compiled": ("channels_last", "compile"),
+    "bf16": ("channels_last", "half"),
+}
 # By how much losses may be off, and the least cosine of all gradients. Where rounding differs, values near 0
 # fall on the other side of a ReLU: few of them in float32, many in bf16.
 NEAR = dict.fromkeys(FORMS, (1e-4, 0.99)) | {"float32": (1e-4, 0.999), "bf16": (0.05, 0.7)}
@@ -54,19 +62,18 @@ class Sentences(nn.Module):
         return self.vectors
 
 
-def sizes(quick: bool) -> dict:
-    """Numbers by the names that both sides share: those of Charades-STA, or with fewer channels."""
-    changes = {"dim": QUICK_DIM, "dim_maps": QUICK_DIM} if quick else {}
-    return shared(MMNConfig.charades(**changes))
+def sizes(dim: int) -> dict:
+    """Numbers by the names that both sides share: those of Charades-STA, with so many channels."""
+    return shared(MMNConfig.charades(dim=dim, dim_maps=dim))
 
 
 def shared(config: MMNConfig) -> dict:
     return {name: getattr(config, name) for name in plain.Sizes.__dataclass_fields__}
 
 
-def generate(quick: bool) -> dict:
+def generate(dim: int) -> dict:
     """A batch of noise; the moments have all lengths."""
-    shape, generator = sizes(quick), torch.Generator().manual_seed(0)
+    shape, generator = sizes(dim), torch.Generator().manual_seed(0)
     video = torch.randn(VIDEOS, shape["clips"], shape["dim_video"], generator=generator)
     number, cells = sum(SENTENCES), shape["cells"]
     start = torch.rand(number, 1, generator=generator, dtype=torch.float64) * cells / 2
@@ -83,9 +90,9 @@ def generate(quick: bool) -> dict:
 class Plain:
     """The transcription in benchmarks/reference/."""
 
-    def __init__(self, quick: bool):
+    def __init__(self, dim: int):
         torch.manual_seed(0)
-        self.model = plain.PlainMMN(plain.Sizes(**sizes(quick)))
+        self.model = plain.PlainMMN(plain.Sizes(**sizes(dim)))
 
     def infer(self, batch: dict) -> torch.Tensor:
         """Scores of all cells of the map."""
@@ -110,18 +117,18 @@ class Plain:
 
 
 class Ours:
-    """vmrlib's model in one of the `FORMS`; nothing is compiled when it has to be quick."""
+    """vmrlib's model in one of the `FORMS`."""
 
-    def __init__(self, quick: bool, form: str, weights: dict | None = None):
+    def __init__(self, dim: int, form: str, weights: dict | None = None):
         torch.manual_seed(0)
-        step, constants = FORMS.index(form), {"contrast_epochs": 1}
-        config = MMNConfig(**sizes(quick), **TEXT, **constants)
+        constants = {"contrast_epochs": 1}
+        config = MMNConfig(**sizes(dim), **TEXT, **constants)
         self.model = from_official("mmn", weights, config, partial=True) if weights else MMN(config)
-        if step >= FORMS.index("channels_last"):
+        if "channels_last" in FORMS[form]:
             self.model.convolutions.to(memory_format=torch.channels_last)
-        if step >= FORMS.index("compiled") and not quick:
+        if "compile" in FORMS[form]:
             self.model.convolutions.compile()
-        self.half = form == "bf16"
+        self.half = "half" in FORMS[form]
 
     def outputs(self, batch: dict) -> dict:
         self.model.text = Sentences(batch["vectors"])
@@ -149,8 +156,8 @@ class Ours:
         return [layer.weight.grad for layer in self.model.convolutions.layers]
 
 
-def build(name: str, quick: bool, weights: dict | None = None) -> Plain | Ours:
-    return Plain(quick) if name == "plain" else Ours(quick, name, weights)
+def build(name: str, dim: int, weights: dict | None = None) -> Plain | Ours:
+    return Plain(dim) if name == "plain" else Ours(dim, name, weights)
 
 
 def assert_equal_steps(sides: dict, losses: dict) -> dict[str, float]:
@@ -184,70 +191,78 @@ def work_of_convolutions(preset: str) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def peak_memory(name: str, quick: bool) -> float:
+def peak_memory(name: str, dim: int) -> float:
     """MB that a training step needs beyond the imports, measured in a fresh process."""
-    command = [sys.executable, __file__, "--memory", name, *(["--quick"] if quick else [])]
+    command = [sys.executable, __file__, "--memory", name, str(dim)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="smaller sizes, nothing compiled")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    quick = options.quick
-    if options.memory:
-        before = resident()
-        build(options.memory, quick).learn(generate(quick))
-        print(resident() - before)
-        return
-    forms = [form for form in FORMS if not (quick and form == "compiled")]
-    memory = {name: peak_memory(name, quick) for name in ("plain", *forms)}
-    batch, first = generate(quick), build("plain", quick)
+def compare(forms: tuple[str, ...], dim: int) -> dict[str, float]:
+    """Seconds of each form and of the transcription, and how far off the former are; prints the seconds."""
+    batch, first = generate(dim), build("plain", dim)
     weights = {name: value.clone() for name, value in first.model.state_dict().items()}
-    sides = {"plain": first} | {name: build(name, quick, weights) for name in forms}
-    flop = {}
+    sides = {"plain": first} | {name: build(name, dim, weights) for name in forms}
+    found = {}
     for name in ("plain", "float32"):
         with FlopCounterMode(display=False) as counter:
             sides[name].infer(batch)
-        flop[name] = counter.get_total_flops() / VIDEOS / 1e9
-    for name, released in RELEASED_GFLOP.items():
-        assert abs(work_of_convolutions(name) / released - 1) <= 0.03, "the transcription does other work"
+        found[f"gigaflop_{name}"] = counter.get_total_flops() / VIDEOS / 1e9
 
-    seconds = {(name, step): [] for name in sides for step in ("forward", "train")}
+    seconds = {(step, name): [] for name in sides for step in ("forward", "train")}
     for _ in range(RUNS + 1):  # the first one warms up, and compiles
         scores, losses = {}, {}
         for name, side in sides.items():
             spent, scores[name] = timed(side.infer, batch)
-            seconds[name, "forward"].append(spent)
+            seconds["forward", name].append(spent)
             spent, losses[name] = timed(side.learn, batch)
-            seconds[name, "train"].append(spent)
+            seconds["train", name].append(spent)
         for name in [name for name in forms if name != "bf16"]:
             torch.testing.assert_close(scores[name], scores["plain"], atol=3e-5, rtol=1e-4)
         precision = assert_equal_steps(sides, losses)
+    found |= {f"seconds_{step}_{name}": statistics.median(each[1:]) for (step, name), each in seconds.items()}
 
-    median = {key: statistics.median(values[1:]) for key, values in seconds.items()}
-    print(f"{VIDEOS} videos, median of {RUNS} alternating runs on one thread, CPU seconds:")
+    print(f"{VIDEOS} videos, {dim} channels, median of {RUNS} alternating runs on one thread, CPU seconds:")
     for name in sides:
-        work = f" ({flop[name]:.1f} GFLOP a video)" if name in flop else ""
-        print(
-            f"  {name:13} forward {median[name, 'forward']:.3f}{work}, "
-            f"training step {median[name, 'train']:.3f}, peak {memory[name]:.0f} MB"
-        )
+        work = f" ({found[f'gigaflop_{name}']:.1f} GFLOP a video)" if f"gigaflop_{name}" in found else ""
+        forward, step = (found[f"seconds_{step}_{name}"] for step in ("forward", "train"))
+        print(f"  {name:13} forward {forward:.3f}{work}, training step {step:.3f}")
+    return found | precision
+
+
+def speedup(found: dict[str, float], slow: str, fast: str) -> float:
+    return found[f"seconds_train_{slow}"] / found[f"seconds_train_{fast}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="fewer channels, nothing compiled")
+    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    quick = options.quick
+    dims = {what: each[quick] for what, each in DIM.items()}
+    if options.memory:
+        before, (name, dim) = resident(), options.memory
+        build(name, int(dim)).learn(generate(int(dim)))
+        print(resident() - before)
+        return
+    for name, released in RELEASED_GFLOP.items():
+        assert abs(work_of_convolutions(name) / released - 1) <= 0.03, "the transcription does other work"
     print(f"the released code: {RELEASED_GFLOP} GFLOP a video, forward, in its convolutions")
-    result = {
-        f"speedup_train_{name}": median["float32", "train"] / median[name, "train"] for name in forms[1:]
-    }
+    memory = {name: peak_memory(name, dims["memory"]) for name in ("plain", "float32", "bf16")}
+    print("peak of a training step:", ", ".join(f"{name} {value:.0f} MB" for name, value in memory.items()))
+    in_full = ("float32", "channels_last", *([] if quick else ["compiled"]))
+    found, half = compare(in_full, dims["time"]), compare(("float32", "bf16"), dims["time of bf16"])
+    result = {f"speedup_train_{name}": speedup(found, "float32", name) for name in in_full[1:]}
     result |= {
+        "speedup_train_bf16": speedup(half, "float32", "bf16"),
         "memory_ratio": memory["bf16"] / memory["float32"],
-        "speedup_train": median["plain", "train"] / median["float32", "train"],
+        "speedup_train": speedup(found, "plain", "float32"),
         "memory_ratio_float32": memory["float32"] / memory["plain"],
     }
-    result |= {f"seconds_{step}_{name}": value for (name, step), value in median.items()}
-    result |= {f"megabytes_{name}": value for name, value in memory.items()}
-    result |= {f"gigaflop_{name}": value for name, value in flop.items()} | precision
+    result |= found | {f"megabytes_{name}": value for name, value in memory.items()}
+    result |= {name: value for name, value in half.items() if name.endswith("bf16")}
     result = {name: float(f"{value:.4g}") for name, value in result.items()}
     print(json.dumps(result | {"quick": quick}))
 

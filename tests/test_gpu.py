@@ -71,6 +71,24 @@ def test_moments_are_those_of_the_cpu(pair):
         torch.testing.assert_close(scores, same_scores, rtol=1e-3, atol=1e-4)
 
 
+def test_the_seconds_of_mmn_are_those_of_the_cpu_to_the_last_bit():
+    # many IoUs lie exactly at the threshold of the suppression: other seconds would leave other moments
+    model, batch = small_model(), for_inference(make_mmn_batch())
+    model.config = replace(
+        model.config, clips=24, cells=12
+    )  # no power of two, by which any division is exact
+    batch["duration"] = torch.linspace(7.3, 131.7, len(batch["duration"]), dtype=torch.float64)
+    cells = torch.ones(12, 12).triu().nonzero()
+    noise = torch.rand(len(batch["duration"]), len(cells), generator=torch.Generator().manual_seed(0))
+    found = {}
+    for device in ("cpu", "cuda"):
+        outputs = {"cells": cells, "contrast_scores": torch.zeros_like(noise), "iou_logits": noise}
+        model.forward = lambda batch, outputs=outputs, device=device: move(outputs, device)
+        found[device] = model.localise(move(batch, device), top=5)
+    for (moments, _), (same, _) in zip(found["cuda"], found["cpu"], strict=True):
+        assert torch.equal(moments, same)
+
+
 def test_a_step_in_half_precision_is_near_the_full_one(pair):
     model, batch = pair["cuda"]
     full = model.train().loss(model(batch), batch)["total"].item()

@@ -46,6 +46,48 @@ def test_a_sentence_that_is_too_long_is_an_error(model):
         model(make_batch(words=41))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"video": torch.randn(3, 16, 6)}, r"video: expected \(V, 8, 6\), found \(3, 16, 6\)"),
+        ({"video": torch.randn(3, 3, 6)}, r"video: expected \(V, 8, 6\), found \(3, 3, 6\)"),
+        ({"sentence_video": None}, "there is no sentence_video, and 3 rows for 5 sentences"),
+        ({"sentence_video": torch.tensor([0, 1, 2])}, "sentence_video: 3 rows for 5 sentences"),
+        (
+            {"word_mask": torch.tensor([True, False, True, False, True])[:, None].repeat(1, 5)},
+            r"word_mask: the sentences \[1, 3\] have no word",
+        ),
+    ],
+)
+def test_a_batch_that_cannot_be_read_is_an_error(model, changes, message):
+    batch = {name: value for name, value in (make_batch() | changes).items() if value is not None}
+    with pytest.raises(ValueError, match=message):
+        model(batch)
+
+
+def test_what_cannot_be_learnt_is_an_error(model):
+    batch = make_batch()
+    outputs = model(batch)
+    unknown = batch["moments_cell"].clone()
+    unknown[1, 0] = torch.nan
+    with pytest.raises(ValueError, match="moments_cell: expected numbers, found"):
+        model.loss(outputs, batch | {"moments_cell": unknown})
+    with pytest.raises(ValueError, match=r"expected sentences about all of 3 videos, found"):
+        model.loss(outputs, batch | {"sentence_video": torch.tensor([0, 0, 2, 2, 2])})
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_moments_of_score_0_are_no_answers(model, count):
+    outputs = model(batch := for_inference(make_batch()))
+    apart = [0, 9]  # the first clip and the last one
+    ious = torch.full_like(outputs["iou_logits"], -torch.inf)  # whose sigmoid is 0
+    ious[:, apart[:count]] = 1.0
+    model.forward = lambda batch: outputs | {"iou_logits": ious}
+    for moments, scores in model.localise(batch, top=5):
+        assert sorted(moments.tolist()) == [[0, 5], [15, 20]][:count]
+        assert scores.shape == (count,) and (scores > 0).all()
+
+
 def test_answers_are_moments_of_the_map_in_seconds_best_first(model):
     for moments, scores in model.localise(for_inference(make_batch()), top=4):
         assert moments.dtype == torch.float64 and (moments[:, 0] < moments[:, 1]).all()

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toy_mmn import SMALL, make_batch, small_model
+from toy_mmn import SMALL, make_batch, part_of, small_model
 
 from vmrlib.models import mmn_losses
 
@@ -59,6 +59,20 @@ def test_from_sentence_to_video_by_hand():
     assert found.item() == pytest.approx((first + second + third) / 3, rel=1e-5)
 
 
+def test_two_equal_moments_of_no_length_are_no_negatives_of_each_other():
+    # as released: an IoU of 0 / 0 is not below any number
+    moments = torch.tensor([[1.0, 1.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0]])
+    ious = mmn_losses.sentence_ious(moments, torch.tensor([0, 0, 0, 1]))
+    expected = torch.zeros(4, 4)
+    expected[:2, :2] = expected[2, 2] = expected[3, 3] = math.nan
+    torch.testing.assert_close(ious, expected, equal_nan=True)
+    found = mmn_losses.video_loss(
+        SIMILAR, OWN, torch.tensor([[0], [1], [1]]), ious[[0, 1, 3]][:, [0, 1, 3]], 0.1, 0.1, removal_iou=0.5
+    )
+    by_hand = softmax_loss(4.0, 3.0) + softmax_loss(-1.0, 2.0) + softmax_loss(7.0, 3.0, 6.0)
+    assert found.item() == pytest.approx(by_hand / 3, rel=1e-5)
+
+
 def test_groups_of_videos_know_nothing_of_each_other(model):
     batch = make_batch()
     outputs = model(batch)
@@ -66,9 +80,8 @@ def test_groups_of_videos_know_nothing_of_each_other(model):
     grouped = model.loss(outputs, batch)
     model.config = SMALL
     parts = []
-    for rows, videos in (([0, 1, 2], [0, 1]), ([3, 4], [2])):
-        part = {name: batch[name][rows] for name in ("words", "word_mask", "moments_cell", "duration")}
-        part |= {"video": batch["video"][videos], "sentence_video": batch["sentence_video"][rows] - videos[0]}
+    for videos in ([0, 2], [1]):  # every second video
+        part = part_of(batch, videos)
         parts.append(model.loss(model(part), part))
     for name, value in grouped.items():
         assert value.item() == pytest.approx((parts[0][name] + parts[1][name]).item() / 2, rel=1e-4), name

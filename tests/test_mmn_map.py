@@ -3,9 +3,10 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from toy_mmn import small_model
 
 from vmrlib.models.mmn_config import MMNConfig
-from vmrlib.models.mmn_proposals import MaskedConvolutions, pool_moments, proposal_cells, window_shares
+from vmrlib.models.mmn_proposals import MaskedConvolutions, MomentPooling, proposal_cells, window_shares
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,14 @@ def test_a_sparse_map_by_hand():
 def test_a_moment_is_described_by_the_largest_value_of_its_clips():
     clips = torch.tensor([[[3.0, -1.0, 2.0, 5.0, 4.0, -7.0]]])
     cells = torch.tensor([[0, 0], [0, 2], [1, 1], [1, 2], [1, 5], [4, 5], [5, 5]])
-    assert pool_moments(clips, cells).tolist() == [[[3.0, 3.0, -1.0, 2.0, 5.0, 4.0, -7.0]]]
+    found = MomentPooling(cells, 6, "cpu")(clips)
+    assert found.tolist() == [[[3.0, 3.0, -1.0, 2.0, 5.0, 4.0, -7.0]]]
+
+
+def test_all_of_a_model_is_on_the_default_device():
+    with torch.device("meta"):  # a device that every machine has
+        model = small_model()
+    assert {tensor.device.type for tensor in (*model.parameters(), *model.buffers())} == {"meta"}
 
 
 def test_each_layer_divides_by_the_filled_cells_under_its_window():

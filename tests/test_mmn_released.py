@@ -40,6 +40,16 @@ def test_a_published_distilbert_reads_sentences_with_its_own_tokenizer(published
     torch.testing.assert_close(alone[0], together[1])
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [("longest", 40, 6), ("text_layers", 2, 1), ("text_heads", 4, 2), ("tokens", 9, 8), ("dim_text", 16, 8)],
+)
+def test_a_size_unlike_the_published_one_is_named(published, field, value, expected):
+    model = replace(published, **{field: value}).build()
+    with pytest.raises(ValueError, match=f"^{field}: {value}, but .* was published with {expected}$"):
+        model.load_pretrained()
+
+
 def released_names(config):
     """A state dict under the authors' names: each tensor holds its own number."""
     sizes = MMN(config).state_dict()
@@ -58,6 +68,8 @@ def test_released_weights_are_all_taken_and_what_is_missing_is_named(published):
         assert torch.equal(value, state[parts[0]].reshape(value.shape)), ours
     old = state | {"text_encoder.bert.embeddings.position_ids": torch.arange(6)[None]}
     assert from_official("mmn", old, published).loading.dead == ("text_encoder.bert.embeddings.position_ids",)
+    with pytest.raises(ValueError, match=r"mmn: not used foo\.position_ids"):
+        from_official("mmn", state | {"foo.position_ids": torch.arange(6)[None]}, published)
     del state["text_encoder.fc_out1.bias"]
     with pytest.raises(ValueError, match=r"mmn: missing text_encoder\.fc_out1\.bias"):
         from_official("mmn", state, published)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_mmn import SMALL
+from toy_mmn import SMALL, make_batch, part_of, small_model
 from toy_training import WORDS, toy_features, toy_queries, toy_words
 
 from vmrlib import checkpoints
@@ -13,9 +13,11 @@ from vmrlib.configuration import read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.by_video import VideoDataset
 from vmrlib.data.loaders import LoaderError, train_vocabulary
+from vmrlib.engine.processes import Processes
 from vmrlib.material import Material, describe_set
+from vmrlib.plan import make_plan
 from vmrlib.train import new_model
-from vmrlib.training import TrainingSettings, predict, train
+from vmrlib.training import TrainingError, TrainingSettings, predict, split, train
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -92,3 +94,44 @@ def test_material_puts_the_queries_of_a_video_together():
     batch = items.collate([items[number] for number in range(4)])
     assert len(batch["video"]) == 4 and len(batch["words"]) == queries
     assert model.loss(model(batch), batch)["total"].isfinite()
+
+
+@pytest.mark.parametrize(("accumulation", "count"), [(1, 1), (2, 1), (4, 1), (1, 2), (2, 2), (1, 4)])
+def test_the_same_videos_meet_however_a_batch_is_computed(accumulation, count):
+    # in evaluation mode: normalisation would see only the videos of a part
+    model, batch = small_model(), make_batch(videos=(0, 1, 1, 2, 3, 4, 4, 5, 6, 7))
+    model.config = replace(SMALL, group=2)
+    whole, found, processes = model.loss(model(batch), batch), [], Processes("cpu")
+    processes.count = count
+    for part in split(range(8), accumulation):
+        for processes.rank in range(count):
+            mine = part_of(batch, processes.share(part))
+            found.append(model.loss(model(mine), mine))
+    assert len(found) == accumulation * count
+    for name, value in whole.items():
+        mean = sum(losses[name].item() for losses in found) / len(found)
+        assert mean == pytest.approx(value.item(), rel=1e-4), name
+
+
+@pytest.mark.parametrize(("batch_size", "accumulation", "videos"), [(6, 2, 3), (5, 1, 5), (2, 2, 1)])
+def test_parts_that_are_no_whole_groups_are_refused(batch_size, accumulation, videos):
+    settings = TrainingSettings(batch_size=batch_size, accumulation=accumulation, steps=1, device="cpu")
+    model = replace(SMALL, group=2).build()
+    with pytest.raises(
+        TrainingError, match=f"{videos} videos at once are no multiple of the model's group, 2"
+    ):
+        train(model, video_set(), None, settings)
+
+
+def test_the_last_batch_of_an_epoch_may_be_smaller_than_a_group():
+    settings = TrainingSettings(batch_size=2, epochs=1, learning_rate=1e-3, device="cpu")
+    assert train(replace(SMALL, group=2).build(), video_set(), None, settings).steps == 2  # of 3 videos
+
+
+def test_a_plan_counts_queries_and_the_videos_they_are_about():
+    config = read_config(CONFIGS / "mmn_stage.yaml", {"data.videos": 3, "data.train_videos": 4})
+    material = Material(config, simulate=True)
+    plan = make_plan(material)
+    queries = len(material.queries("train"))
+    assert plan.train_queries == queries and plan.val_queries == len(material.queries("val"))
+    assert f"1,000 on {queries} queries about 4 videos, " in plan.lines()[2]

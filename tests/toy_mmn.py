@@ -43,6 +43,15 @@ def make_batch(videos=(0, 0, 1, 2, 2), words=5, seed=0):
     }
 
 
+def part_of(batch, videos):
+    """The sentences about some of the videos, which come in this order."""
+    rows = [row for row, video in enumerate(batch["sentence_video"].tolist()) if video in videos]
+    names = ("words", "word_mask", "duration", "moments_cell")
+    places = torch.tensor([videos.index(int(batch["sentence_video"][row])) for row in rows])
+    part = {name: batch[name][rows] for name in names}
+    return batch | part | {"video": batch["video"][list(videos)], "sentence_video": places}
+
+
 def for_inference(batch):
     return {name: value for name, value in batch.items() if name not in LEARNT}
 

@@ -140,6 +140,20 @@ def in_a_child(action) -> int:
     return child
 
 
+def in_two_children(action) -> list[int]:
+    """Runs something in two forked processes, which Accelerate takes for two that train together."""
+
+    def part(rank):
+        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+        os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"})
+        action()
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return [in_a_child(lambda rank=rank: part(rank)) for rank in range(2)]
+
+
 def exit_code(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
@@ -195,15 +209,7 @@ def shared(out: Path, number: int, accumulation: int, queue_size: int | None = N
         figures = score(predict(model, val_set), val_set.queries)
         (out / f"{folder}.{os.environ.get('RANK', 0)}.json").write_text(json.dumps(figures))
 
-    def part(rank, port):
-        where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-        os.environ.update(where | {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"})
-        run("2")
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    children = [in_a_child(lambda rank=rank: part(rank, port)) for rank in range(2)]
+    children = in_two_children(lambda: run("2"))
     return [exit_code(in_a_child(lambda: run("1"))), *(exit_code(child) for child in children)]
 
 

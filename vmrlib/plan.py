@@ -28,6 +28,7 @@ class Plan:
     """Sizes in bytes and times in seconds of a whole run on this machine.
 
     activations: what one step keeps for its backward pass (on a GPU: the peak above weights and optimiser).
+    train_items: what a batch is counted in: pairs of a query and a moment, or videos with all their queries.
     videos: the resampled features of train and val in memory.
     """
 
@@ -36,6 +37,7 @@ class Plan:
     training_bytes: int
     activations_bytes: int
     videos_bytes: int
+    train_items: int
     train_queries: int
     val_queries: int
     steps: int
@@ -52,11 +54,12 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan in words."""
         memory = self.training_bytes + self.activations_bytes
+        videos = f" about {self.train_items:,} videos" if self.train_items < self.train_queries else ""
         return [
             f"parameters   {self.parameters:,}",
             f"memory       {mib(memory)}: weights, gradients and optimiser {mib(self.training_bytes)}, "
             f"a step {mib(self.activations_bytes)}; and {mib(self.videos_bytes)} of videos",
-            f"steps        {self.steps:,} on {self.train_queries:,} queries, "
+            f"steps        {self.steps:,} on {self.train_queries:,} queries{videos}, "
             f"{self.evaluations} evaluations of {self.val_queries:,} queries",
             f"time         {self.hours:.2f} hours on {self.device}: {self.seconds_per_step:.3f} s a step, "
             f"{self.seconds_per_evaluation:.1f} s an evaluation (measured)",
@@ -110,6 +113,7 @@ def make_plan(material: Material) -> Plan:
         activations,
         train_set.memory + val_set.memory,
         len(train_set),
+        train_set.moment_count,
         len(val_set),
         steps,
         sum(settings.evaluates_after(step, len(train_set)) for step in range(1, steps + 1)),

@@ -100,6 +100,7 @@ def train(
     if (settings.metric in RETRIEVAL_METRICS) != isinstance(train_set, TextVideoDataset):
         raise TrainingError(f"training.metric: {settings.metric!r} is no metric of what is trained here")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
+    check_parts(model, settings, processes)
     clip_norm = math.inf if settings.optimizer == "bert_adam" else settings.clip_norm  # it clips by itself
     model.to(processes.device)
     optimiser = make_optimiser(model, settings, processes.device)
@@ -160,6 +161,8 @@ def train(
                 log.add(record, on_step)
 
             evaluated = settings.evaluates_after(progress.step, samples)
+            if evaluated:
+                processes.share_buffers(model)
             if evaluated and val_set is not None:
                 metrics = evaluate(model, val_set, settings, processes)
                 improved = _judge(progress, metrics, settings)
@@ -218,6 +221,21 @@ def batches_from(
         for batch, each in zip(batches, parts, strict=True):
             yield epoch, batch, [(len(part) / len(batch), next(loader)) for part in each]
         step += len(batches)
+
+
+def check_parts(model: nn.Module, settings: TrainingSettings, processes: Processes) -> None:
+    """Raises TrainingError where a model cannot be given the parts of a batch.
+
+    A model that compares samples has `check_part(samples)`, which raises ValueError for a wrong number.
+    """
+    parts = settings.accumulation * processes.count
+    if hasattr(model, "check_part"):
+        for size in {settings.batch_size // parts, math.ceil(settings.batch_size / parts)}:
+            try:
+                model.check_part(size)
+            except ValueError as error:
+                how = f"{settings.batch_size} in {settings.accumulation} parts on {processes.count} processes"
+                raise TrainingError(f"training.batch_size: {how}: {error}") from None
 
 
 def split(indexes: Sequence[int], parts: int) -> list[list[int]]:

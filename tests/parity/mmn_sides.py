@@ -56,6 +56,17 @@ NAMES = {  # of the numbers in the metadata: ours
     "nms": "nms_iou",
     "nms_thresh": "nms_iou",
 }
+MAP, IOUS = {"N", "pooling_counts"}, {"min_iou", "max_iou"}
+CONTRASTS = {"joint", "topk", "margin", "tau_video", "tau_sent", "neg_iou", "sent_removal_iou"}
+KEYS = {  # what the metadata of each kind must say: else a constant would be tested at a default
+    "model": {"pre", "din", "hid", "chid", "k", "layers", "cw", "nms", "power", "recall_names"}
+    | (MAP | IOUS | CONTRASTS),
+    "loss": MAP | IOUS | CONTRASTS,
+    "feat2d": MAP | {"proposals"},
+    "eval": MAP | {"nms_thresh", "score_pow", "recall_names"},
+    "avgfeats": {"num_pre_clips", "lens"},
+    "text": {"joint"},
+}
 
 
 class Case:
@@ -65,6 +76,8 @@ class Case:
         with safe_open(path, "pt") as file:
             self.about = json.loads(file.metadata()["config"])
         self.name, self.data = path.stem, load_file(path)
+        missing = KEYS[self.about["kind"]] - self.about.keys()
+        assert not missing, f"{self.name}: the metadata do not say {', '.join(sorted(missing))}"
         self.weights = {key[2:]: value for key, value in self.data.items() if key.startswith("w.")}
 
     @property

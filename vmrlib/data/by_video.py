@@ -3,7 +3,9 @@
     items = VideoDataset(queries, features, clips=32, cells=16, words=vectors, vocabulary=vocabulary)
     batch = items.collate([items[0], items[1]])
 
-An item is a video with all queries about it, without targets a single query. A batch of V videos and S
+An item is a video with all queries about it, without targets a single query. A query with several moments is
+there once for each of them. The data of MMN have no such query, and its losses take them for different
+sentences: moments of one query that hardly overlap count as wrong for each other. A batch of V videos and S
 sentences is that of `loaders`, but for
 
     video           (V, M, D)  each video once

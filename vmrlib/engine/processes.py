@@ -34,8 +34,9 @@ class Processes:
             return
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
-        # Parts of a model may get no gradient: a head for hidden words in a batch without any. Buffers stay
-        # the same in all processes without being sent: tables, and queues of keys that all have gathered.
+        # Parts of a model may get no gradient: a head for hidden words in a batch without any. Most buffers
+        # stay the same in all processes without being sent: tables, and queues of keys that all have
+        # gathered. What normalisation remembers does not, but training does not use it (`share_buffers`).
         ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
         self.accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no", kwargs_handlers=[ddp])
         self.rank, self.device = self.accelerator.process_index, self.accelerator.device
@@ -56,9 +57,17 @@ class Processes:
         """The model to be called in training: its gradients are the means over all processes."""
         if self.accelerator is None:
             return model
-        for buffer in model.buffers():  # weights are sent by the wrapper; queues begin with random rows, too
-            torch.distributed.broadcast(buffer, src=0)
+        self.share_buffers(model)  # weights are sent by the wrapper; queues begin with random rows, too
         return self.accelerator.prepare(model)
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Gives the buffers of the first process to all of them: to be called before they predict.
+
+        Batch normalisation remembers the samples of its own process, and checkpoints hold the first one's.
+        """
+        if self.accelerator is not None:
+            for buffer in model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def no_sync(self, wrapped: nn.Module):
         """A context in which gradients stay in this process, for all parts of a batch but the last."""

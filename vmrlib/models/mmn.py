@@ -12,6 +12,7 @@ Sizes and constants are in `mmn_config.py`, the map and its convolutions in `mmn
 `mmn_text.py`, losses in `mmn_losses.py`. Nearly all of the cost is the convolutions'.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -23,8 +24,8 @@ from vmrlib.models import mmn_losses
 from vmrlib.models.mmn_config import MMNConfig
 from vmrlib.models.mmn_proposals import (
     MaskedConvolutions,
+    MomentPooling,
     as_map,
-    pool_moments,
     proposal_cells,
 )
 from vmrlib.models.mmn_text import SentenceEncoder
@@ -43,7 +44,8 @@ class MMN(nn.Module):
         cells = proposal_cells(config.cells, config.pooling_counts)
         mask = torch.zeros(config.cells, config.cells, dtype=torch.bool)
         mask[cells[:, 0], cells[:, 1]] = True
-        self.register_buffer("cells", cells, persistent=False)
+        self.register_buffer("cells", cells.to(mask.device), persistent=False)
+        self.pooling = MomentPooling(cells, config.cells, mask.device)
         self.clips_in = nn.Linear(config.dim_video, config.dim)
         self.convolutions = MaskedConvolutions(
             mask, config.dim, config.dim_maps, config.kernel, config.layers
@@ -71,7 +73,7 @@ class MMN(nn.Module):
 
     def moment_map(self, clips: Float[Tensor, "V C N"]) -> Float[Tensor, "V C N N"]:
         """The largest value among the clips of each moment; zeros where the map has none."""
-        return as_map(pool_moments(clips, self.cells), self.cells, self.config.cells)
+        return as_map(self.pooling(clips), self.cells, self.config.cells)
 
     def moments(self, video: Float[Tensor, "V M D"]) -> tuple[Float[Tensor, "V P J"], Float[Tensor, "V P J"]]:
         """Both vectors of every moment: one for the contrast, one for the IoU."""
@@ -88,11 +90,17 @@ class MMN(nn.Module):
         iou_logits (S, P): their sigmoid is the IoU that a moment is thought to have.
 
         The batch holds V videos and S sentences, and in `sentence_video` (S,) the row of each one's video;
-        without it there are as many videos as sentences.
+        without it there are as many videos as sentences. Raises ValueError for other numbers of them, videos
+        of another size, and a sentence that is too long or has no word.
         """
-        moments_contrast, moments_iou = self.moments(batch["video"])
+        video, config = batch["video"], self.config
+        if tuple(video.shape[1:]) != (config.clips, config.dim_video):
+            expected = f"(V, {config.clips}, {config.dim_video})"
+            raise ValueError(f"video: expected {expected}, found {tuple(video.shape)}")
         sentences_contrast, sentences_iou = self.text(batch)
-        sentence_video = rows_of_videos(batch)
+        sentence_video = rows_of_videos(batch, len(sentences_contrast))
+        # Last: the checks above wait for a GPU, and these are nearly all of its work.
+        moments_contrast, moments_iou = self.moments(video)
         everyone = torch.arange(len(sentence_video), device=sentence_video.device)
         similarities = cosines(sentences_contrast, moments_contrast)
         return {
@@ -102,19 +110,37 @@ class MMN(nn.Module):
             "iou_logits": IOU_SCALE * cosines(sentences_iou, moments_iou)[everyone, sentence_video],
         }
 
+    def check_part(self, videos: int) -> None:
+        """Raises ValueError where the videos that the model is given at once make no whole groups."""
+        if videos % (self.config.group or 1):
+            raise ValueError(
+                f"{videos} videos at once are no multiple of the model's group, {self.config.group}"
+            )
+
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
         """The losses iou, video, sentence and their weighted sum `total`.
 
-        With `config.group` each is the mean over groups of so many videos, which know nothing of each other.
+        With `config.group` each is the mean over groups of so many videos, which know nothing of each other:
+        of n groups the first has the videos 0, n, 2n ... That is how processes and accumulation divide a
+        batch, too: however it is computed, the same videos meet.
         `batch["epoch"]`, from 0 on, decides how much the contrasts count; without it they count in full.
+
+        Raises ValueError for moments that are not finite and for a video without a sentence.
         """
-        sentence_video, config = rows_of_videos(batch), self.config
-        videos = outputs["similarities"].shape[1]
-        size, found = config.group or videos, []
-        for first in range(0, videos, size):
-            rows = ((sentence_video >= first) & (sentence_video < first + size)).nonzero()[:, 0]
-            similarities = outputs["similarities"][rows, first : first + size]
-            moments_cell, own_video = batch["moments_cell"][rows], sentence_video[rows] - first
+        sentences, videos = outputs["similarities"].shape[:2]
+        sentence_video, config = rows_of_videos(batch, sentences), self.config
+        if not batch["moments_cell"].isfinite().all():
+            raise ValueError(f"moments_cell: expected numbers, found {batch['moments_cell'].tolist()}")
+        if set(sentence_video.tolist()) != set(range(videos)):
+            found = sentence_video.tolist()
+            raise ValueError(
+                f"sentence_video: expected sentences about all of {videos} videos, found {found}"
+            )
+        groups, found = math.ceil(videos / (config.group or videos)), []
+        for first in range(groups):
+            rows = (sentence_video % groups == first).nonzero()[:, 0]
+            similarities = outputs["similarities"][rows, first::groups]
+            moments_cell, own_video = batch["moments_cell"][rows], sentence_video[rows] // groups
             found.append(self.group_loss(similarities, outputs["iou_logits"][rows], moments_cell, own_video))
         losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
         weight = config.weight * (1.0 if batch.get("epoch", 0) < config.contrast_epochs else LATER)
@@ -157,26 +183,36 @@ class MMN(nn.Module):
     ) -> list[tuple[Float[Tensor, "K 2"], Float[Tensor, " K"]]]:
         """The `top` best moments of each sentence in seconds, and their scores in 0..1, best first.
 
-        Fewer come back where fewer survive suppression; there the released evaluation stops with an error.
+        Candidates are moments with a score above 0. Fewer than `top` come back where fewer survive
+        suppression; there the released evaluation stops with an error.
         """
         outputs = self(batch)
-        scores = self.scores(outputs)
-        cells = outputs["cells"].float()
-        # Seconds in float32, as released: many IoUs lie at the threshold, and their last bit decides.
+        scores, cells = self.scores(outputs), outputs["cells"].float()
+        # Seconds in float32, as released: many IoUs lie at the threshold, and their last bit decides. A GPU
+        # divides by a tensor; with a number it would multiply by the inverse, which is another last bit.
         bounds = torch.stack([cells[:, 0], cells[:, 1] + 1], dim=1)
-        moments = bounds * batch["duration"].float()[:, None, None] / self.config.cells
-        kept = suppress_batch(moments, scores, self.config.nms_iou, top)  # (S, top)
+        moments = bounds * batch["duration"].float()[:, None, None] / bounds.new_tensor(self.config.cells)
+        candidates = scores.masked_fill(scores <= 0, -1.0)  # a negative score takes no part
+        kept = suppress_batch(moments, candidates, self.config.nms_iou, top)  # (S, top)
         return [
             (moments[s, rows[rows >= 0]].double().cpu(), scores[s, rows[rows >= 0]].double().cpu())
             for s, rows in enumerate(kept)
         ]
 
 
-def rows_of_videos(batch: Mapping) -> Int[Tensor, " S"]:
-    """The row in `video` of each sentence's video; its own where the batch does not say."""
+def rows_of_videos(batch: Mapping, sentences: int) -> Int[Tensor, " S"]:
+    """The row in `video` of each sentence's video; its own where the batch does not say.
+
+    Raises ValueError where that is no row for each of so many sentences.
+    """
     if "sentence_video" in batch:
-        return batch["sentence_video"]
-    return torch.arange(len(batch["video"]), device=batch["video"].device)
+        rows = batch["sentence_video"]
+    else:
+        rows = torch.arange(len(batch["video"]), device=batch["video"].device)
+    if len(rows) != sentences:
+        found = "sentence_video:" if "sentence_video" in batch else "there is no sentence_video, and"
+        raise ValueError(f"{found} {len(rows)} rows for {sentences} sentences")
+    return rows
 
 
 def cosines(sentences: Float[Tensor, "S J"], moments: Float[Tensor, "V P J"]) -> Float[Tensor, "S V P"]:

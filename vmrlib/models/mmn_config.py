@@ -26,8 +26,10 @@ class MMNConfig:
     removal_iou: sentences about moments that overlap so much are not each other's negatives.
     negative_iou: moments of that IoU or more are no negatives.
     weight: of both contrasts. contrast_epochs: after so many, they count only 1 % of it.
-    group: videos whose moments and sentences are each other's negatives; None: all of the batch. The authors
-    trained on several GPUs, each of which knew only its own videos.
+    group: videos whose moments and sentences are each other's negatives; None: all that the model is given
+    at once, which accumulation and several processes make fewer than the batch. The authors trained on
+    several GPUs, each of which knew only its own videos. Parts of a batch that are no multiple of it are
+    refused; only the last batch of an epoch may be smaller, and its groups then are.
     power: of the contrast in the score of a moment. nms_iou: moments that overlap a better one more are out.
     pretrained: hub id or folder of the DistilBERT that reads sentences; None: it reads word vectors.
     longest: words, or tokens, of a sentence. tokens: rows of DistilBERT's table.

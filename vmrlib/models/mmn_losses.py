@@ -35,9 +35,14 @@ def moment_ious(moments_cell: Float[Tensor, "S 2"], cells: Int[Tensor, "P 2"]) -
 def sentence_ious(
     moments_cell: Float[Tensor, "S 2"], sentence_video: Int[Tensor, " S"]
 ) -> Float[Tensor, "S S"]:
-    """IoU of the true moments of two sentences about one video; 0 between videos."""
+    """IoU of the true moments of two sentences about one video; 0 between videos.
+
+    NaN, as released, for two equal moments of length zero: no IoU can be said to be more than theirs.
+    """
     same = sentence_video[:, None] == sentence_video
-    return temporal_iou(moments_cell, moments_cell).float() * same
+    start, end = moments_cell.unbind(dim=1)
+    points = same & (start == end) & (start[:, None] == start) & (end[:, None] == end)
+    return (temporal_iou(moments_cell, moments_cell).float() * same).masked_fill(points, math.nan)
 
 
 def iou_loss(
@@ -60,14 +65,14 @@ def video_loss(
 ) -> Float[Tensor, ""]:
     """L_vid: each positive moment finds its own sentence among those of all videos.
 
-    Sentences of the same video are left out where their true moments overlap (`overlap`, an IoU) by
-    `removal_iou` or more.
+    Sentences of the same video are left out unless their true moments overlap (`overlap`, an IoU or NaN) by
+    less than `removal_iou`.
     """
     everyone = torch.arange(len(sentence_video), device=positives.device)
     # [s, k, other]: the moment k of sentence s, compared with another sentence
     scores = similarities[:, sentence_video[:, None], positives].permute(1, 2, 0)
     same_video = sentence_video[:, None] == sentence_video
-    left_out = same_video & (overlap >= removal_iou)
+    left_out = same_video & ~(overlap < removal_iou)
     left_out[everyone, everyone] = True
     others = (scores / temperature).masked_fill(left_out[:, None], -math.inf)
     own = (scores[everyone, :, everyone] - margin) / temperature

@@ -10,15 +10,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 
-def proposal_cells(
-    cells: int, pooling_counts: tuple[int, ...], device: torch.device | None = None
-) -> Int[Tensor, "P 2"]:
+def proposal_cells(cells: int, pooling_counts: tuple[int, ...]) -> Int[Tensor, "P 2"]:
     """The moments (i, j), i <= j, both clips included, in the order of i, then j (2D-TAN's sparse sampling).
 
     All moments of one clip; then level l = 0, 1, ... has `pooling_counts[l]` diagonals, each 2^l further from
-    the main one, of which every 2^l-th cell is taken.
+    the main one, of which every 2^l-th cell is taken. On the CPU whatever the default device: a configuration
+    asks how many there are.
     """
-    # on the CPU whatever the default device: a configuration asks how many there are
     chosen, offset = torch.eye(cells, dtype=torch.bool, device="cpu"), 0
     for level, count in enumerate(pooling_counts):
         step = 2**level
@@ -26,7 +24,7 @@ def proposal_cells(
             offset += step
             start = torch.arange(0, max(0, cells - offset), step, device="cpu")
             chosen[start, start + offset] = True
-    return chosen.nonzero().to(device)
+    return chosen.nonzero()
 
 
 def longest_offset(pooling_counts: tuple[int, ...]) -> int:
@@ -34,25 +32,35 @@ def longest_offset(pooling_counts: tuple[int, ...]) -> int:
     return sum(count * 2**level for level, count in enumerate(pooling_counts))
 
 
-def pool_moments(features: Float[Tensor, "V C N"], cells: Int[Tensor, "P 2"]) -> Float[Tensor, "V C P"]:
+class MomentPooling(nn.Module):
     """The largest value of clips i to j, both included, of each moment: what describes it before all else.
 
     The released code reaches the same by a chain of max-pooling layers. Here each moment is covered by two
     windows of 2^k clips, which may overlap, and each window by two of half its length: log2 N steps.
     """
-    start, end = cells.unbind(dim=1)
-    lengths = end - start + 1
-    powers = 2 ** torch.arange(int(lengths.max()).bit_length(), device=cells.device)
-    level = (lengths[:, None] >= powers).sum(dim=1) - 1
-    pooled = features.new_zeros(*features.shape[:2], len(cells))
-    for k in range(len(powers)):
-        if k:
-            half = 2 ** (k - 1)
-            features = torch.maximum(features[..., :-half], features[..., half:])  # windows of 2^k clips
-        here = (level == k).nonzero()[:, 0]
-        first, last = start[here], end[here] + 1 - 2**k
-        pooled = pooled.index_copy(2, here, torch.maximum(features[..., first], features[..., last]))
-    return pooled
+
+    def __init__(self, cells: Int[Tensor, "P 2"], size: int, device: torch.device):
+        """`cells`: the moments, on the CPU; `size`: N, how many clips there are."""
+        super().__init__()
+        start, end = cells.unbind(dim=1)
+        lengths = end - start + 1
+        self.levels = int(lengths.max()).bit_length()  # windows of 1, 2, ... 2^(levels - 1) clips
+        widths = 2 ** torch.arange(self.levels, device="cpu")
+        level = (lengths[:, None] >= widths).sum(dim=1) - 1
+        counts = size + 1 - widths
+        before = (counts.cumsum(0) - counts)[level]  # shorter windows, which stand before these in `forward`
+        first, last = before + start, before + end + 1 - widths[level]
+        self.register_buffer("first", first.to(device), persistent=False)
+        self.register_buffer("last", last.to(device), persistent=False)
+
+    def forward(self, features: Float[Tensor, "V C N"]) -> Float[Tensor, "V C P"]:
+        """Of N clips, all the moments."""
+        windows = [features]
+        for level in range(1, self.levels):
+            half, shorter = 2 ** (level - 1), windows[-1]
+            windows.append(torch.maximum(shorter[..., :-half], shorter[..., half:]))
+        every = torch.cat(windows, dim=-1)
+        return torch.maximum(every[..., self.first], every[..., self.last])
 
 
 def as_map(values: Float[Tensor, "*B P"], cells: Int[Tensor, "P 2"], size: int) -> Float[Tensor, "*B N N"]:

@@ -15,6 +15,15 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from vmrlib.models.mmn_config import MMNConfig
 
+SIZES = {  # of DistilBERT: our names, and those of transformers
+    "tokens": "vocab_size",
+    "longest": "max_position_embeddings",
+    "text_layers": "n_layers",
+    "text_heads": "n_heads",
+    "dim_text": "dim",
+    "dim_text_ffn": "hidden_dim",
+}
+
 
 class SentenceEncoder(nn.Module):
     """Both vectors of a sentence: one for the contrast, one for the IoU."""
@@ -25,18 +34,11 @@ class SentenceEncoder(nn.Module):
         from transformers import DistilBertConfig, DistilBertModel
 
         self.config = config
-        self.bert = DistilBertModel(
-            DistilBertConfig(
-                vocab_size=config.tokens if config.pretrained else 1,
-                max_position_embeddings=config.longest,
-                n_layers=config.text_layers,
-                n_heads=config.text_heads,
-                dim=config.dim_text,
-                hidden_dim=config.dim_text_ffn,
-                dropout=config.dropout,
-                attention_dropout=config.dropout,
-            )
-        )
+        sizes = {theirs: getattr(config, ours) for ours, theirs in SIZES.items()}
+        if not config.pretrained:
+            sizes["vocab_size"] = 1
+        dropouts = {"dropout": config.dropout, "attention_dropout": config.dropout}
+        self.bert = DistilBertModel(DistilBertConfig(**sizes, **dropouts))
         if not config.pretrained:
             self.bert.embeddings.word_embeddings = nn.Linear(config.dim_words, config.dim_text)
         self.norm = nn.LayerNorm(config.dim_text)
@@ -47,12 +49,19 @@ class SentenceEncoder(nn.Module):
     def load_pretrained(self) -> None:
         """Gives DistilBERT its published weights, downloaded where `pretrained` is no folder.
 
-        Without `pretrained` there are none, and nothing happens.
+        Without `pretrained` there are none, and nothing happens. Raises ValueError that names the field of
+        the configuration whose size is not the published one.
         """
         if self.config.pretrained:
             from transformers import DistilBertModel
 
             published = DistilBertModel.from_pretrained(self.config.pretrained)
+            for ours, theirs in SIZES.items():
+                found, expected = getattr(self.config, ours), getattr(published.config, theirs)
+                if found != expected:
+                    raise ValueError(
+                        f"{ours}: {found}, but {self.config.pretrained} was published with {expected}"
+                    )
             self.bert.load_state_dict(published.state_dict())
 
     def forward(self, batch: Mapping) -> tuple[Float[Tensor, "S J"], Float[Tensor, "S J"]]:
@@ -65,7 +74,8 @@ class SentenceEncoder(nn.Module):
     def states(self, batch: Mapping) -> tuple[Float[Tensor, "S L d"], Bool[Tensor, "S L"]]:
         """Last states of the words or tokens, and where there are any.
 
-        A tokenizer cuts off tokens beyond `config.longest`; more words raise ValueError.
+        A tokenizer cuts off tokens beyond `config.longest`; more words raise ValueError, and so does a
+        sentence without one.
         """
         if self.config.pretrained:
             tokens = self.tokenizer(
@@ -81,6 +91,9 @@ class SentenceEncoder(nn.Module):
             mask = batch["word_mask"]
             if mask.shape[1] > self.config.longest:
                 raise ValueError(f"a query of {mask.shape[1]} words, the model reads {self.config.longest}")
+            if not mask.any(dim=1).all():
+                empty = (~mask.any(dim=1)).nonzero()[:, 0].tolist()
+                raise ValueError(f"word_mask: the sentences {empty} have no word")
             vectors = self.config.words_scale * batch["words"]
             vectors = self.bert.embeddings.word_embeddings(vectors)
             states = self.bert(inputs_embeds=vectors, attention_mask=mask.long())

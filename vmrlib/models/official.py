@@ -4,6 +4,7 @@ A released checkpoint names its parameters in its own way and keeps apart what w
 model needs one table: our parameter -> the authors' names whose rows, joined in that order, it consists of.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def from_official(
     if name not in OFFICIAL:
         known = ", ".join([*OFFICIAL, "ucofia"])
         raise WeightsError(f"no released weights are known for {name!r}; known: {known}")
-    names_of, dead_part = OFFICIAL[name]
+    names_of, dead_names = OFFICIAL[name]
     weights = official_weights(state_dict)
     model = config.build().eval()
     names = names_of(config)
@@ -65,7 +66,7 @@ def from_official(
     wanted = [official for parts in names.values() for official in parts]
     missing = tuple(official for official in wanted if official not in weights)
     unused = tuple(official for official in weights if official not in {*wanted, *queues})
-    dead = tuple(official for official in unused if dead_part and dead_part in official)
+    dead = tuple(official for official in unused if dead_names and re.fullmatch(dead_names, official))
     loading = Loading(missing, unused, dead)
     if not partial:
         refuse_incomplete(name, loading)
@@ -268,10 +269,10 @@ def shared_names(video_in: str) -> Names:
     return names
 
 
-# name: the table, and what is in the name of a parameter that the released code never uses
+# name: the table, and a pattern of the whole names of parameters that the released code never uses
 OFFICIAL = {
-    "msat": (msat_names, "visual_1x1_text"),
-    "acb_vtc": (acb_vtc_names, "itm_head"),
-    "mmn": (mmn_names, "position_ids"),
+    "msat": (msat_names, r".*visual_1x1_text.*"),
+    "acb_vtc": (acb_vtc_names, r".*itm_head.*"),
+    "mmn": (mmn_names, r"text_encoder\.bert\.embeddings\.position_ids"),
     "reloclnet": (reloclnet_names, None),  # it uses all of its own
 }
