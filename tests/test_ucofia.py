@@ -529,7 +529,7 @@ def test_no_test_without_ids_and_no_empty_reference():
         Reference(type(texts)(*(part[:0] for part in texts))),
         Reference(videos=type(videos)(*(part[:0] for part in videos))),
     ):
-        with pytest.raises(ReferenceSetError, match="reference (texts|videos): 0 ids for 0 of them"):
+        with pytest.raises(ReferenceSetError, match=r"reference (texts|videos): 0 ids for 0 of them"):
             model.retrieve(texts, videos, ids, ids, empty)
 
 

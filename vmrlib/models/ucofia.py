@@ -14,7 +14,6 @@ texts, not moments. At test time Sinkhorn biases from reference queries may be a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,33 +21,25 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vmrlib.models.clip import Clip
-from vmrlib.models.gathering import gathered_with_gradients
+from vmrlib.models.gathering import first_times, gathered_with_gradients
 from vmrlib.models.precision import in_full_precision
 from vmrlib.models.sinkhorn import ITERATIONS, Retrieval, check_ids, normalised, overlap
 from vmrlib.models.ucofia_clip import build_clip, expect_same_sizes, video_tokens
 from vmrlib.models.ucofia_config import UCoFiAConfig
 from vmrlib.models.ucofia_selection import PatchSelection
-from vmrlib.models.ucofia_similarity import Similarity, TextSide, VideoSide
+from vmrlib.models.ucofia_similarity import Reference, Similarity, TextSide, VideoSide
 from vmrlib.models.ucofia_temporal import TemporalEncoder, video_vector
 
 LARGEST_SCALE = math.log(100)  # of the cosines in the logits, as CLIP has it
-# Texts and videos compared at a time: on the CPU a block stays in the caches, on a GPU it keeps all cores busy.
+# Texts and videos compared at a time: so that a block stays in the caches, or keeps a GPU busy.
 BLOCKS = {"cpu": 16, "cuda": 64}
 RELEASED = {"betas": (0.9, 0.98), "eps": 1e-6}  # constants of the optimiser
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Texts and videos that Sinkhorn biases are taken from, with their ids; training queries as a rule."""
-
-    texts: TextSide | None = None
-    text_ids: Sequence[str] = ()
-    videos: VideoSide | None = None
-    video_ids: Sequence[str] = ()
-
-
 class UCoFiA(nn.Module):
     """Compares texts with videos. See the module's text for the way through it."""
+
+    bert_adam_norm = 1.0  # all gradients together are clipped to it, before BertAdam clips each tensor
 
     def __init__(self, config: UCoFiAConfig):
         super().__init__()
@@ -135,7 +126,7 @@ class UCoFiA(nn.Module):
     def videos(self, batch: Mapping) -> VideoSide:
         """What these videos bring to every comparison; the fields of `forward`'s batch about videos.
 
-        A padded frame counts as zeros *after* normalisation, whatever its pixels are: no picture is all zeros.
+        A padded frame is zero *after* normalisation, which no picture is, whatever its pixels were.
         """
         kind = next((name for name in ("frames", "pixels", "tokens") if name in batch), None)
         if kind is None:
@@ -197,18 +188,28 @@ class UCoFiA(nn.Module):
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
         """Similarities of all texts with all videos of a batch.
 
-        Of videos the batch has `frame_mask` (B, F), True where there is a frame, and `frames` (B, F, H, W, 3) as uint8, or `pixels`
+        Of videos the batch has `frame_mask` (B, F) and `frames` (B, F, H, W, 3) as uint8, or `pixels`
         (B, F, 3, S, S) as CLIP takes them, or `tokens` (B, F, T, D), projected CLIP features of all tokens,
         class token first. Of texts it has `token_ids` (A, W), or `sentence` (A, D) and `words` (A, W, D),
-        projected features. In training of several processes A and B count the samples of all of them.
+        projected features. In training of several processes A and B count the samples of all of them, each
+        once where `samples` (B,) numbers them.
 
         levels (3, A, B): similarities of video, frames, patches. logits (A, B): their mean.
         """
         texts, videos = self.texts(batch), self.videos(batch)
         if self.training:
-            texts, videos = (type(side)(*map(gathered_with_gradients, side)) for side in (texts, videos))
+            texts, videos = self._of_all_processes(texts, videos, batch.get("samples"))
         levels = self.compare(texts, videos)
         return {"levels": levels, "logits": levels.mean(dim=0)}
+
+    @staticmethod
+    def _of_all_processes(texts: TextSide, videos: VideoSide, samples: Tensor | None):
+        """Both sides of the samples of all processes; one that several have (`samples`) is there once."""
+        rows = gathered_with_gradients(*texts, *videos)
+        if samples is not None:
+            kept = first_times(samples)
+            rows = [part[kept] for part in rows] if len(kept) < len(rows[0]) else rows
+        return TextSide(*rows[: len(texts)]), VideoSide(*rows[len(texts) :])
 
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
         """Cross entropies of texts and of videos, and their mean `total`; text i belongs to video i."""
@@ -233,8 +234,8 @@ class UCoFiA(nn.Module):
         """Scores of test texts and videos for both directions, with biases where there is a reference.
 
         `transductive` allows a reference that holds texts or videos of the test; the protocol of what comes
-        out says whether it did. Raises ReferenceSetError for such a reference otherwise, for an empty one, and
-        for ids that do not match what they name, those of the test included.
+        out says whether it did. Raises ReferenceSetError for such a reference otherwise, for an empty one,
+        and for ids that do not match what they name, those of the test included.
         """
         check_ids("texts", text_ids, len(texts.sentence))
         check_ids("videos", video_ids, len(videos.mapped))

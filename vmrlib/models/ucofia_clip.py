@@ -54,7 +54,7 @@ def build_clip(sizes: ClipSizes, dim: int, frames: int) -> Clip:
 
 
 def expect_same_sizes(ours: Clip, theirs: Clip) -> None:
-    """Raises ValueError that names the sizes in which a CLIP differs from ours, whose weights it is to give."""
+    """Raises ValueError for a CLIP of other sizes than ours, whose weights ours is to have; it names them."""
     different = [
         f"clip.{name} is {getattr(mine, key)}, but {getattr(other, key)} in the CLIP to begin with"
         for tower, names in (("vision_config", VISION), ("text_config", TEXT))

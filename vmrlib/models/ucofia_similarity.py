@@ -12,7 +12,8 @@ that nothing of size texts x videos x words x patches is ever there, in training
 again in the backward pass. The temperature of 0.01 enters the fine scores with the words, before the product.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -44,6 +45,16 @@ class VideoSide(NamedTuple):
     mapped: Float[Tensor, "B D"]
     frames: Float[Tensor, "B F D"]
     patches: Float[Tensor, "B P D"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Texts and videos that Sinkhorn biases are taken from, with their ids; training queries as a rule."""
+
+    texts: TextSide | None = None
+    text_ids: Sequence[str] = ()
+    videos: VideoSide | None = None
+    video_ids: Sequence[str] = ()
 
 
 def joined(sides: list):
