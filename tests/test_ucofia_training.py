@@ -19,7 +19,6 @@ from vmrlib.data.loaders import LoaderError
 from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.engine.bert_adam import BertAdam
 from vmrlib.engine.retrieving import chance, mean_pooling, metrics_of, retrieval_scores, retrieved
-from vmrlib.material import Material
 from vmrlib.models.clip import Clip
 from vmrlib.models.sinkhorn import ReferenceSetError
 from vmrlib.models.ucofia_config import ClipSizes
@@ -207,11 +206,14 @@ def test_sizes_of_stage_are_those_of_its_clip():
     assert (clip.text_config.vocab_size, clip.text_config.max_position_embeddings) == (ours.vocabulary, 24)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_processes_get_the_gradients_of_one(tmp_path):
-    script = Path(__file__).with_name("toy_gathering.py")
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory) -> Path:
+    """Where toy_gathering.py left what two processes found."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    folder = tmp_path_factory.mktemp("processes")
     done = subprocess.run(
-        [sys.executable, script, tmp_path],
+        [sys.executable, Path(__file__).with_name("toy_gathering.py"), folder],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -219,10 +221,22 @@ def test_two_processes_get_the_gradients_of_one(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    one = torch.load(tmp_path / "one.pt")
+    return folder
+
+
+@pytest.mark.parametrize("share", ["shared", "same"])
+def test_two_processes_get_the_gradients_of_one(processes, share):
+    one = torch.load(processes / f"{share}-one.pt")
     for rank in range(2):
-        for name, value in torch.load(tmp_path / f"{rank}.pt").items():
+        for name, value in torch.load(processes / f"{share}-{rank}.pt").items():
             torch.testing.assert_close(value, one[name], rtol=1e-6, atol=1e-9, msg=f"{rank} {name}")
+
+
+def test_two_processes_go_by_the_same_evaluations_whatever_noise_each_draws(processes):
+    one, other = (json.loads((processes / f"trained-{rank}.json").read_text()) for rank in range(2))
+    assert one["metrics"] == other["metrics"] and one["steps"] == other["steps"] >= 3
+    # the third batch is one sample, which both processes have: it has no other to be mistaken for
+    assert one["losses"][2] == other["losses"][2] == 0 and one["losses"][0] > 1
 
 
 def test_stage_is_trained_on_and_judged_from_the_command_line(tmp_path, capsys):
