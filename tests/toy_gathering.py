@@ -59,7 +59,10 @@ def trained(rank: int, port: int, folder: Path) -> None:
     model = replace(TOY, noisy_evaluation=True, sigma=3.0).build()
     torch.manual_seed(rank)
     settings = replace(SETTINGS, batch_size=5, steps=6, evaluate_steps=1, patience=2)
-    result = train(model, toy_set(11), toy_set(20), settings, folder / "run")
+    val_set = toy_set(20)
+    for frames in val_set.frames.values():  # of one colour all patches are the same, whichever noise chooses
+        frames.random_(0, 256, generator=torch.Generator().manual_seed(int(frames[0, 0, 0, 0])))
+    result = train(model, toy_set(11), val_set, settings, folder / "run")
     losses = [record["losses"]["total"] for record in result.log if "losses" in record]
     ended = {"steps": result.steps, "metrics": result.metrics, "losses": losses}
     (folder / f"trained-{rank}.json").write_text(json.dumps(ended))
