@@ -114,8 +114,9 @@ def evaluate_retrieval(
     own biases.
     """
     dataset, size = material.dataset(split), material.config.training.predict_batch_size
-    known = {None: None, "train": material.config.data.train, "test": split}[biases]
-    reference = dataset if biases == "test" else material.dataset(known) if known else None
+    reference = dataset if biases == "test" else None
+    if biases == "train":
+        reference = material.dataset(material.config.data.train)
     found = retrieved(model, dataset, size, reference, transductive=biases == "test")
     scores, baselines = found.scores.cpu(), {}
     if biases:
