@@ -63,4 +63,6 @@ def test_every_level_has_its_own_bias():
 
 def test_no_iteration_is_no_normalisation():
     with pytest.raises(ValueError, match="iterations: expected 1 or more, found 0"):
+        sinkhorn(torch.zeros(2, 2), 0)
+    with pytest.raises(ValueError, match="iterations: expected 1 or more, found 0"):
         normalised(torch.zeros(3, 2, 2), torch.zeros(3, 2, 2), iterations=0)

@@ -76,6 +76,9 @@ def build(config: UCoFiAConfig = SMALL, matrices: float = 0.1):
         ({"heads": 5}, "dim 24 is no multiple of heads 5"),
         ({"scorer": "clip"}, "scorer: expected one of frame, video, found 'clip'"),
         ({"clip": CLIP, "words": 8}, "words 8 exceed CLIP's context of 7"),
+        ({"clip": CLIP, "patches": 10}, "patches 10 exceed CLIP's 9 of a frame"),
+        ({"sigma": 0}, "sigma: expected a number above 0, found 0"),
+        ({"block": 0}, "block: expected a number above 0, found 0"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(changes, message):
@@ -148,6 +151,50 @@ def test_padded_frames_do_not_change_the_vector_of_the_video_but_count_as_frames
     torch.testing.assert_close(before.mapped, after.mapped)
     assert not torch.allclose(before.frames[-1], after.frames[-1])
     assert not torch.allclose(before.patches[-1], after.patches[-1])
+
+
+@pytest.mark.parametrize("kind", ["frames", "pixels"])
+def test_a_padded_frame_is_zero_after_normalisation(kind):
+    model, batch = build(WITH_CLIP).eval(), pixels()
+    batch["frame_mask"][1, 2] = False
+    white = batch.pop("pixels")
+    zeros = white.clone()
+    if kind == "frames":
+        frames = torch.randint(0, 256, (3, 3, 12, 12, 3), dtype=torch.uint8)
+        zeros = model.clip.preprocess(frames.flatten(0, 1)).unflatten(0, (3, 3))
+        white = frames
+    zeros[1, 2] = 0
+    with torch.no_grad():
+        found = model.videos(batch | {kind: white})
+        expected = model.videos(batch | {"pixels": zeros})
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_mask_of_numbers_is_one_of_booleans():
+    model, batch = build().eval(), features()
+    with torch.no_grad():
+        found, expected = (
+            model.videos(batch | {"frame_mask": batch["frame_mask"].long()}),
+            model.videos(batch),
+        )
+    assert torch.equal(found.mapped, expected.mapped)
+
+
+def test_a_batch_without_texts_or_videos_or_for_another_model_is_refused():
+    model, batch = build(), features()
+    mask = {"frame_mask": batch["frame_mask"]}
+    with pytest.raises(ValueError, match="videos: a batch needs `frames`, `pixels` or `tokens`"):
+        model.videos(mask)
+    with pytest.raises(ValueError, match="texts: a batch needs `token_ids`, or `sentence` and `words`"):
+        model.texts({"sentence": batch["sentence"]})
+    for name in ("frames", "pixels"):
+        with pytest.raises(ValueError, match=f"{name}: this model has no CLIP"):
+            model.videos(mask | {name: torch.zeros(4, 3, 3, 12, 12)})
+    with pytest.raises(ValueError, match="token_ids: this model has no CLIP"):
+        model.texts({"token_ids": torch.ones(4, 5, dtype=torch.long)})
+    with pytest.raises(ValueError, match="texts: this model has no CLIP"):
+        model.tokenize(["a red star"])
 
 
 def test_a_video_of_padding_alone_gives_numbers():
@@ -226,12 +273,50 @@ def test_half_precision_stops_before_the_similarities():
     model, batch = build().eval(), features()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         texts, videos = model.texts(batch), model.videos(batch)
-        assert texts.words.dtype == torch.bfloat16
         levels = model.compare(texts, videos)
+    with torch.no_grad():  # nothing behind the encoders was computed in half: all is as without autocast
+        full = model.texts(batch), model.videos(batch)
+        torch.testing.assert_close((*texts, *videos), (*full[0], *full[1]), rtol=0, atol=0)
+        assert torch.equal(levels, model.compare(*full)) and levels.dtype == torch.float32
+
+
+def test_only_clip_is_computed_in_half_precision():
+    model, batch, kinds = build(WITH_CLIP).train(), pixels(), {}
+    parts = {"clip": model.clip.model.vision_model, "selection": model.selection, "temporal": model.temporal}
+
+    def note(name, output):
+        kinds[name] = getattr(output, "last_hidden_state", output).dtype
+
+    parts |= {"layer": model.clip.model.visual_projection, "scorer": model.selection.scorer}
+    for name, part in parts.items():
+        part.register_forward_hook(lambda module, given, output, name=name: note(name, output))
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = model(batch)
+    assert kinds.pop("layer") == torch.bfloat16 and kinds.pop("clip") is not None
+    assert kinds == dict.fromkeys(("selection", "temporal", "scorer"), torch.float32)
+    assert outputs["levels"].dtype == torch.float32
+
+
+def test_sides_kept_in_half_are_upcast_a_block_at_a_time():
+    model, batch = build().eval(), features(6)
     with torch.no_grad():
-        full = [type(side)(*(part.float() for part in side)) for side in (texts, videos)]
-        torch.testing.assert_close(levels, model.compare(*full))
-    assert levels.dtype == torch.float32
+        sides = model.texts(batch), model.videos(batch)
+        kept = [type(side)(*(part.half() for part in side)) for side in sides]
+        seen = []
+        plain = model.similarity.block
+        model.similarity.block = lambda texts, *rest: seen.append(texts.words) or plain(texts, *rest)
+        levels = model.compare(*kept)
+        full = model.compare(*(type(side)(*(part.float() for part in side)) for side in kept))
+    assert torch.equal(levels, full) and levels.dtype == torch.float32
+    assert seen[0].dtype == torch.float16 and len(seen[0]) == 2
+
+
+def test_a_block_is_at_least_one_text_and_video():
+    model, batch = build().eval(), features()
+    sides = model.texts(batch), model.videos(batch)
+    for block in (0, -1):
+        with pytest.raises(ValueError, match=f"block: expected a number above 0, found {block}"):
+            model.compare(*sides, block)
 
 
 # --- noise
@@ -345,6 +430,10 @@ def test_the_temporal_encoder_starts_as_the_text_encoder_of_clip():
     trained_along = WITH_CLIP.build().start_from(clip)
     for name, value in clip.state_dict().items():
         assert torch.equal(trained_along.clip.state_dict()[name], value), name
+    changed = replace(WITH_CLIP, clip=replace(CLIP, vision_layers=3, vision_heads=4))
+    message = "clip.vision_layers is 3, but 12 .*; clip.vision_heads is 4, but 2 in the CLIP to begin with"
+    with pytest.raises(ValueError, match=message):
+        changed.build().start_from(clip)
     with pytest.raises(ValueError, match="dim 32: CLIP's text encoder is 24 wide"):
         replace(SMALL, dim=32).build().start_from(clip)
 
@@ -425,3 +514,30 @@ def test_a_test_text_among_the_reference_is_refused_unless_it_is_meant():
         model.retrieve(texts, videos, ids, ids, replace(train, text_ids=["t", "u", "v"]))
     with pytest.raises(ReferenceSetError, match="reference videos: 'd' is one of the test"):
         model.retrieve(texts, videos, ids, ids, Reference(videos=videos, video_ids=["d", "x", "y", "z"]))
+
+
+def test_no_test_without_ids_and_no_empty_reference():
+    model, batch = build().eval(), features(4)
+    texts, videos = model.texts(batch), model.videos(batch)
+    ids = ["a", "b", "c", "d"]
+    itself = Reference(texts, ids)
+    with pytest.raises(ReferenceSetError, match="texts: 0 ids for 4 of them"):
+        model.retrieve(texts, videos, [], [], itself)
+    with pytest.raises(ReferenceSetError, match="videos: 3 ids for 4 of them"):
+        model.retrieve(texts, videos, ids, ids[:3], itself)
+    for empty in (
+        Reference(type(texts)(*(part[:0] for part in texts))),
+        Reference(videos=type(videos)(*(part[:0] for part in videos))),
+    ):
+        with pytest.raises(ReferenceSetError, match=r"reference (texts|videos): 0 ids for 0 of them"):
+            model.retrieve(texts, videos, ids, ids, empty)
+
+
+def test_the_protocol_says_what_was_done_not_what_was_allowed():
+    model, batch = build().eval(), features(4)
+    texts, videos, ids = model.texts(batch), model.videos(batch), ["a", "b", "c", "d"]
+    train = Reference(model.texts(features(4, seed=1)), ["t", "u", "v", "w"])
+    found = model.retrieve(texts, videos, ids, ids, train, transductive=True)
+    assert found.protocol == "training queries"
+    both = replace(train, videos=videos, video_ids=ids)
+    assert model.retrieve(texts, videos, ids, ids, both, transductive=True).protocol == "transductive"

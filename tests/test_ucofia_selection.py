@@ -64,6 +64,29 @@ def test_the_scorer_learns_from_what_is_chosen():
     assert all(parameter.grad.abs().max() > 0 for parameter in selection.parameters())
 
 
+@pytest.mark.parametrize("scorer", ["frame", "video"])
+def test_a_model_of_double_precision_stays_one(scorer):
+    torch.manual_seed(0)
+    selection, tokens = PatchSelection(8, 2, scorer, samples=50).double(), torch.randn(2, 3, 6, 8).double()
+    noise = torch.randn(6, 50, 5)
+    for given in (noise, noise.double()):  # noise of any precision is taken
+        chosen = selection(tokens, given)
+        assert chosen.dtype == torch.float64
+        torch.testing.assert_close(chosen, selection(tokens, noise=noise.double()))
+    # nothing is rounded on the way: a perturbation far below float32's is still seen by the scorer
+    scores = selection.scorer(tokens)[:, :, 1:].flatten(0, 1)
+    assert perturbed_top_k(scores, noise, 2).dtype == torch.float64
+    assert selection(tokens).dtype == torch.float64
+
+
+def test_tokens_of_half_precision_are_chosen_from_in_full():
+    torch.manual_seed(0)
+    selection, tokens = PatchSelection(8, 2).eval(), torch.randn(2, 3, 6, 8).half()
+    with torch.autocast("cpu", torch.bfloat16):
+        chosen = selection(tokens)
+    assert chosen.dtype == torch.float32 and torch.equal(chosen, selection(tokens.float()))
+
+
 def test_more_patches_than_there_are_cannot_be_chosen():
     with pytest.raises(ValueError, match="patches: 6 of 5 cannot be chosen"):
         PatchSelection(8, 6)(torch.randn(1, 1, 6, 8))

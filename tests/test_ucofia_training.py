@@ -13,13 +13,16 @@ from test_ucofia import CLIP, SMALL
 
 from vmrlib import checkpoints
 from vmrlib.cli import main
-from vmrlib.configuration import PRESETS
+from vmrlib.configuration import PRESETS, read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.loaders import LoaderError
 from vmrlib.data.text_video import TextVideoDataset
-from vmrlib.engine.retrieving import chance, mean_pooling, metrics_of, retrieval_scores
+from vmrlib.engine.bert_adam import BertAdam
+from vmrlib.engine.retrieving import chance, mean_pooling, metrics_of, retrieval_scores, retrieved
 from vmrlib.models.clip import Clip
+from vmrlib.models.sinkhorn import ReferenceSetError
 from vmrlib.models.ucofia_config import ClipSizes
+from vmrlib.retrieval_material import RetrievalMaterial
 from vmrlib.training import TrainingError, TrainingSettings, train
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -60,11 +63,38 @@ def test_texts_without_frames_or_tokens_are_named():
     with pytest.raises(LoaderError, match="tokens: 2 rows for 1 texts"):
         TextVideoDataset([query], {}, torch.ones(2, 3, dtype=torch.long))
     frames = {"v": torch.zeros(2, 4, 4, 3).byte(), "w": torch.zeros(3, 4, 4, 3).byte()}
+    other = Query("r", "a", "w", (), 1.0)
     with pytest.raises(
         LoaderError, match=r"query 'r': frames of video 'w' are \(3, 4, 4, 3\), not \(2, 4, 4"
     ):
-        other = Query("r", "a", "w", (), 1.0)
+        TextVideoDataset([query, other], frames, torch.ones(2, 3, dtype=torch.long), length=2)
+    frames["w"] = torch.zeros(2, 4, 5, 3).byte()
+    with pytest.raises(
+        LoaderError, match=r"query 'r': frames of video 'w' are \(2, 4, 5, 3\), not \(2, 4, 4"
+    ):
         TextVideoDataset([query, other], frames, torch.ones(2, 3, dtype=torch.long))
+    with pytest.raises(LoaderError, match="query 'r': no frames of video 'w'"):
+        TextVideoDataset([query, other], {"v": frames["v"]}, torch.ones(2, 3, dtype=torch.long))
+
+
+def test_a_shorter_video_is_filled_up():
+    frames = {"v": torch.full((1, 2, 2, 3), 9).byte(), "w": torch.full((2, 2, 2, 3), 7).byte()}
+    queries = [Query(name, "a", name, (), 1.0) for name in "vw"]
+    tokens = torch.ones(2, 3, dtype=torch.long)
+    for length, masks in ((None, [[1, 0], [1, 1]]), (3, [[1, 0, 0], [1, 1, 0]])):
+        items = TextVideoDataset(queries, frames, tokens, length)
+        (batch,) = items.video_batches(2)
+        again = items.collate([items[0], items[1]])
+        for found in (batch, again):
+            assert found["frame_mask"].tolist() == masks and found["frame_mask"].dtype == torch.bool
+            assert found["frames"][0, :, 0, 0, 0].tolist() == [9] + [0] * (len(masks[0]) - 1)
+
+
+def test_what_inference_is_given_holds_no_moments():
+    query = Query("q", "a", "v", ((1.0, 2.0),), 4.0, extra={"clips": [1]})
+    items = TextVideoDataset([query], {"v": torch.zeros(1, 2, 2, 3).byte()}, torch.ones(1, 3))
+    assert items.queries[0].moments == () and items.queries[0].extra == {}
+    assert items[0].keys() == {"query_ids", "samples", "frames", "frame_mask", "token_ids"}
 
 
 def test_a_trained_model_finds_the_videos_that_it_sees_and_no_others(tmp_path):
@@ -82,6 +112,42 @@ def test_a_trained_model_finds_the_videos_that_it_sees_and_no_others(tmp_path):
     moved = {name: items.frames[names[n - 1]] for n, name in enumerate(names)}
     blind = metrics_of(retrieval_scores(model, TextVideoDataset(items.queries, moved, items.tokens)), items)
     assert blind["text to video R@1"] <= 25
+
+    # the sentences of others under each query: the model follows what is said, and not the query's place
+    swapped = TextVideoDataset(items.queries, items.frames, items.tokens.roll(1, dims=0))
+    blind = metrics_of(retrieval_scores(model, swapped), items)
+    assert blind["text to video R@1"] <= 25 and blind["video to text R@1"] <= 25
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_biases_from_training_are_another_protocol_than_none_or_those_of_the_test(noisy):
+    model, test = replace(TOY, noisy_evaluation=noisy).build(), toy_set(6, texts=2)
+    queries = [replace(q, id=f"t{q.id}", video_id=f"t{q.video_id}") for q in test.queries[:6]]
+    frames = {f"t{name}": 255 - value for name, value in test.frames.items()}
+    train_set = TextVideoDataset(queries, frames, test.tokens[:6])
+    without, with_biases = retrieved(model, test), retrieved(model, test, reference=train_set)
+    assert without.protocol == "no bias" and with_biases.protocol == "training queries"
+    assert without.video_bias.eq(0).all() and with_biases.video_bias.ne(0).all()
+    with pytest.raises(ReferenceSetError, match="reference texts: 'q0' is one of the test"):
+        retrieved(model, test, reference=test)
+    assert retrieved(model, test, reference=test, transductive=True).protocol == "transductive"
+
+
+def test_bert_adam_gets_gradients_that_are_clipped_together_before(monkeypatch):
+    norms, step = [], BertAdam.step
+
+    def noting(optimiser):
+        gradients = [
+            p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None
+        ]
+        norms.append(torch.stack([gradient.norm() for gradient in gradients]).norm().item())
+        step(optimiser)
+
+    monkeypatch.setattr(BertAdam, "step", noting)
+    settings = replace(SETTINGS, steps=1, optimizer="bert_adam", clip_norm=1)
+    result = train(toy_model(), toy_set(), None, settings)
+    assert result.log[0]["gradient_norm"] > 2
+    assert norms == [pytest.approx(1.0, rel=1e-4)]
 
 
 def test_a_metric_of_another_task_is_refused():
@@ -127,6 +193,8 @@ def test_mean_pooling_is_the_cosine_of_a_sentence_and_of_all_frames():
     seen = torch.nn.functional.normalize(clip.encode_frames(frames["a"]).frame, dim=-1).mean(dim=0)
     expected = torch.cosine_similarity(sentence, seen, dim=0)
     torch.testing.assert_close(mean_pooling(clip, items)[1, 0], expected)
+    padded = TextVideoDataset(queries, frames, items.tokens, length=4)
+    torch.testing.assert_close(mean_pooling(clip, padded), mean_pooling(clip, items))
 
 
 def test_sizes_of_stage_are_those_of_its_clip():
@@ -139,11 +207,14 @@ def test_sizes_of_stage_are_those_of_its_clip():
     assert (clip.text_config.vocab_size, clip.text_config.max_position_embeddings) == (ours.vocabulary, 24)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_two_processes_get_the_gradients_of_one(tmp_path):
-    script = Path(__file__).with_name("toy_gathering.py")
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory) -> Path:
+    """Where toy_gathering.py left what two processes found."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    folder = tmp_path_factory.mktemp("processes")
     done = subprocess.run(
-        [sys.executable, script, tmp_path],
+        [sys.executable, Path(__file__).with_name("toy_gathering.py"), folder],
         env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
@@ -151,10 +222,22 @@ def test_two_processes_get_the_gradients_of_one(tmp_path):
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    one = torch.load(tmp_path / "one.pt")
+    return folder
+
+
+@pytest.mark.parametrize("share", ["shared", "same"])
+def test_two_processes_get_the_gradients_of_one(processes, share):
+    one = torch.load(processes / f"{share}-one.pt")
     for rank in range(2):
-        for name, value in torch.load(tmp_path / f"{rank}.pt").items():
+        for name, value in torch.load(processes / f"{share}-{rank}.pt").items():
             torch.testing.assert_close(value, one[name], rtol=1e-6, atol=1e-9, msg=f"{rank} {name}")
+
+
+def test_two_processes_go_by_the_same_evaluations_whatever_noise_each_draws(processes):
+    one, other = (json.loads((processes / f"trained-{rank}.json").read_text()) for rank in range(2))
+    assert one["metrics"] == other["metrics"] and one["steps"] == other["steps"] == 3
+    # the third batch is one sample, which both processes have: it has no other to be mistaken for
+    assert one["losses"][2] == other["losses"][2] == 0 and one["losses"][0] > 1
 
 
 def test_stage_is_trained_on_and_judged_from_the_command_line(tmp_path, capsys):
@@ -163,6 +246,16 @@ def test_stage_is_trained_on_and_judged_from_the_command_line(tmp_path, capsys):
         command += ["--set", change]
     assert main([*command, "--out", str(tmp_path / "run"), "--evaluate"]) == 0
     out = capsys.readouterr().out
+    again = [*command, "--out", str(tmp_path / "run"), "--resume", "--json", "--evaluate", "test-iid"]
+    protocols = {"train": "training queries", "test": "transductive"}
+    for biases, protocol in protocols.items():
+        assert main([*again, "--biases", biases]) == 0
+        report = json.loads(capsys.readouterr().out)["splits"]["test-iid"]
+        assert report["figures"]["protocol"] == protocol
+        assert report["baselines"].keys() == {"no bias", "mean pooling", "chance"}
+    assert main([*again, "train", "--biases", "train"]) == 1
+    assert "--biases train: the training split itself" in capsys.readouterr().err
+    assert "test-iid: " in out and ", no bias, in retrieved-test-iid.jsonl" in out
     assert "about 5 videos" in out and "8 of each video, 64 x 64" in out
     assert out.count("mean pooling") == out.count("chance") == 2 and "video to text" in out
     lines = (tmp_path / "run/retrieved-test-iid.jsonl").read_text().splitlines()
@@ -183,6 +276,8 @@ def test_stage_is_trained_on_and_judged_from_the_command_line(tmp_path, capsys):
         ("model.pretrained=null", "model.pretrained: without a CLIP"),
         ("model.clip=null", "model.pretrained: without a CLIP"),
         ("model.clip={shifts: [1]}", "model.clip.shifts: unknown key"),
+        ("model.clip.vision_layers=3", "clip.vision_layers is 3, but 2 in the CLIP to begin with"),
+        ("model.patches=17", "patches 17 exceed CLIP's 16 of a frame"),
         ("training.metric=mIoU", "training.metric: 'mIoU' is no metric of what is trained here"),
     ],
 )
@@ -195,3 +290,11 @@ def test_what_cannot_be_is_refused_with_its_key(tmp_path, capsys, change, messag
 def test_a_part_of_the_sizes_of_clip_may_differ():
     config = PRESETS["ucofia_stage"]()
     assert config.clip.shifts == (1,) and PRESETS["ucofia_msrvtt"]().clip.shifts == (10, 11)
+
+
+def test_another_configuration_of_the_same_data_is_of_the_same_kind_and_shares_frames():
+    config = read_config(ROOT / "configs/ucofia_stage.yaml", {"data.videos": 2})
+    material = RetrievalMaterial(config)
+    other = material.variant(replace(config, training=replace(config.training, seed=1)))
+    assert isinstance(other, RetrievalMaterial)
+    assert other.dataset("val").frames is material.dataset("val").frames

@@ -58,7 +58,7 @@ class Material:
         for part in ("data", "words"):
             if getattr(config, part) != getattr(self.config, part):
                 raise MaterialError(f"{part} differs: not the same data")
-        other = Material(config, verbose=self.verbose, others=self.others)
+        other = type(self)(config, verbose=self.verbose, others=self.others)
         other._splits, other._features_of = self._splits, self._features_of
         return other
 

@@ -15,7 +15,7 @@ from vmrlib.configuration import RunConfig
 from vmrlib.data.annotations import Query
 from vmrlib.data.files import write_text
 from vmrlib.data.text_video import TextVideoDataset
-from vmrlib.engine.retrieving import chance, mean_pooling, metrics_of, retrieval_scores
+from vmrlib.engine.retrieving import WAYS, chance, mean_pooling, metrics_of, retrieved
 from vmrlib.evaluate import columns
 from vmrlib.material import Material
 from vmrlib.models.ucofia_config import UCoFiAConfig
@@ -47,17 +47,23 @@ class RetrievalMaterial(Material):
             raise MaterialError("model.pretrained: without a CLIP there are no tokens to read")
 
     def dataset(self, name: str, targets: bool = True) -> TextVideoDataset:
-        """A split; training and inference see the same of it, and which text belongs to which video."""
+        """A split: of training, too, all that is known is which text belongs to which video."""
         from vmrlib.features.stage import stage_frames  # it renders
 
-        queries, split = self.queries(name), self._split(name)
-        if name not in self._frames:
-            self._frames[name] = stage_frames(split, self.model_config.frames)
-        tokens = self.clip.tokenize([query.text for query in queries], self.model_config.words)
-        return TextVideoDataset(queries, self._frames[name], tokens)
+        queries, number = self.queries(name), self.model_config.frames
+        if (name, number) not in self._frames:
+            self._frames[name, number] = stage_frames(self._split(name), number)
+        tokens = self.clip.tokenize([query.text for query in queries], self.model_config.words).cpu()
+        return TextVideoDataset(queries, self._frames[name, number], tokens, number)
+
+    def variant(self, config: RunConfig) -> "RetrievalMaterial":
+        """As of any material; frames are shared, too."""
+        other = super().variant(config)
+        other._frames = self._frames
+        return other
 
     @cached_property
-    def _frames(self) -> dict[str, dict]:
+    def _frames(self) -> dict[tuple[str, int], dict]:
         return {}
 
     @cached_property
@@ -96,24 +102,35 @@ def describe_texts(name: str, dataset: TextVideoDataset) -> str:
     return f"{name}: {len(dataset)} texts about {len(dataset.video_ids)} videos"
 
 
-def evaluate_retrieval(model: nn.Module, material: RetrievalMaterial, split: str, out: Path) -> dict:
+def evaluate_retrieval(
+    model: nn.Module, material: RetrievalMaterial, split: str, out: Path, biases: str | None = None
+) -> dict:
     """The figures of a trained model on a split, beside chance and beside CLIP's mean pooling, zero-shot.
 
-    The best videos of every text, and the rank of the right one, are written into the run folder.
+    `biases`: Sinkhorn biases are taken from the training texts and videos (`train`), or from those of the
+    split itself (`test`: transductive, to be compared with nothing else); `protocol` of the figures says so,
+    and what was reached without stands among the baselines. The best videos of every text, and the rank of
+    the right one, are written into the run folder. Raises ReferenceSetError for the training split with its
+    own biases.
     """
     dataset, size = material.dataset(split), material.config.training.predict_batch_size
-    scores = retrieval_scores(model, dataset, size)
+    reference = dataset if biases == "test" else None
+    if biases == "train":
+        reference = material.dataset(material.config.data.train)
+    found = retrieved(model, dataset, size, reference, transductive=biases == "test")
+    scores, baselines = found.scores.cpu(), {}
+    if biases:
+        baselines["no bias"] = metrics_of(found.levels.mean(dim=0), dataset)
+    device = next(model.parameters()).device
+    baselines["mean pooling"] = metrics_of(mean_pooling(material.clip.to(device), dataset, size), dataset)
     name = f"retrieved-{Path(split).stem}.jsonl"
     write_text(out / name, "".join(json.dumps(line) + "\n" for line in answers(scores, dataset)))
     return {
         "split": split,
         "label": material.label,
         "predictions": name,
-        "figures": metrics_of(scores, dataset) | {"queries": len(dataset), "protocol": "no bias"},
-        "baselines": {
-            "mean pooling": metrics_of(mean_pooling(material.clip, dataset, size), dataset),
-            "chance": chance(len(dataset.video_ids)),
-        },
+        "figures": metrics_of(scores, dataset) | {"queries": len(dataset), "protocol": found.protocol},
+        "baselines": baselines | {"chance": chance(len(dataset.video_ids))},
     }
 
 
@@ -133,8 +150,9 @@ def answers(scores, dataset: TextVideoDataset) -> list[dict]:
 def retrieval_lines(figures: dict, title: str) -> list[str]:
     """Tables for both ways: the model, and the baselines below it."""
     rows = {title: figures["figures"]} | figures["baselines"]
-    lines = [f"{figures['split']}: {figures['figures']['queries']} texts, in {figures['predictions']}"]
-    for way in ("text to video", "video to text"):
+    number, protocol = (figures["figures"][name] for name in ("queries", "protocol"))
+    lines = [f"{figures['split']}: {number} texts, {protocol}, in {figures['predictions']}"]
+    for way in WAYS:
         table = [[name, *(values[f"{way} {key}"] for key in SHOWN)] for name, values in rows.items()]
         lines += columns([way, *SHOWN], table)
     return lines

@@ -57,6 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPLIT",
         help="judge the best checkpoint; without a split: on those of data.test",
     )
+    parser.add_argument(
+        "--biases",
+        choices=("train", "test"),
+        help="of models that find videos: add Sinkhorn biases, from the training queries, or, transductive, "
+        "from those of the split",
+    )
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ...; default: a GPU if there is one")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--fraction", type=float, help="train on this share of the training queries")
@@ -109,6 +115,10 @@ def run(args: argparse.Namespace) -> int:
         plan = make_plan(for_planning(material))
         print(json.dumps(vars(plan) | {"hours": plan.hours}) if args.json else "\n".join(plan.lines()))
         return 0
+    if args.biases and not retrieves:
+        raise ValueError("--biases: only for models that find videos")
+    if args.biases == "train" and config.data.train in splits:
+        raise ValueError("--biases train: the training split itself has none from other queries")
     if args.out is None:
         raise ValueError("--out is needed: the folder for checkpoints, log and predictions")
     train_set, val_set = material.dataset(config.data.train), material.dataset(config.data.val)
@@ -154,7 +164,8 @@ def run(args: argparse.Namespace) -> int:
     report["splits"] = {}
     for split in splits if main else []:
         if retrieves:
-            figures, lines = evaluate_retrieval(model, material, split, args.out), retrieval_lines
+            figures = evaluate_retrieval(model, material, split, args.out, args.biases)
+            lines = retrieval_lines
         else:
             figures = evaluate_split(model, material, split, args.out, verbose=loud)
             lines = evaluation_lines

@@ -6,7 +6,8 @@ A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) 
 `model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`, and, where some parameters
 decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`, or with subtitles a
 `vmrlib.data.corpus.CorpusQueries`. A model that finds videos instead of moments has `texts`, `videos` and
-`compare` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`.
+`retrieve` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`. A model that was
+trained with two clips by BertAdam has the norm of the first, of all gradients together, as `bert_adam_norm`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and
@@ -38,6 +39,7 @@ from vmrlib.engine.processes import Processes
 from vmrlib.engine.retrieving import RETRIEVAL_METRICS, retrieval_metrics
 from vmrlib.engine.run import Progress, Run
 from vmrlib.engine.settings import PRECISIONS, TrainingError, TrainingSettings
+from vmrlib.models.precision import upcast
 
 __all__ = [
     "TrainingError",
@@ -101,7 +103,9 @@ def train(
         raise TrainingError(f"training.metric: {settings.metric!r} is no metric of what is trained here")
     total, samples = settings.total_steps(len(train_set)), len(train_set)
     check_parts(model, settings, processes)
-    clip_norm = math.inf if settings.optimizer == "bert_adam" else settings.clip_norm  # it clips by itself
+    # bert_adam clips each tensor by itself; a model may want a clip of all together before it
+    of_all = getattr(model, "bert_adam_norm", math.inf)
+    clip_norm = of_all if settings.optimizer == "bert_adam" else settings.clip_norm
     model.to(processes.device)
     optimiser = make_optimiser(model, settings, processes.device)
     scaler = torch.amp.GradScaler(processes.device.type, enabled=settings.precision == "fp16")
@@ -188,7 +192,8 @@ def evaluate(
 ) -> dict[str, float]:
     """The metrics of a model on a set, in percent, `settings.metric` among them."""
     if isinstance(val_set, TextVideoDataset):
-        return retrieval_metrics(model, val_set, settings.predict_batch_size)
+        # with noise in evaluation each process finds others, and all must stop at the same step
+        return processes.of_main(retrieval_metrics(model, val_set, settings.predict_batch_size))
     predictions = predict(model, val_set, settings.predict_batch_size, processes=processes)
     return score(predictions, val_set.queries, settings.metric, settings.convention)
 
@@ -270,11 +275,7 @@ def _result(progress: Progress, log: TrainingLog, already_finished: bool = False
 
 def full_precision(outputs: Mapping) -> dict:
     """Outputs of autocast in full precision: losses are not computed in half."""
-    half = (torch.float16, torch.bfloat16)
-    return {
-        key: value.float() if isinstance(value, Tensor) and value.dtype in half else value
-        for key, value in outputs.items()
-    }
+    return {key: upcast(value) for key, value in outputs.items()}
 
 
 @contextmanager

@@ -6,15 +6,17 @@
 An item is a text with its video, so that a video with several texts comes several times. A batch is a dict:
 
     query_ids   list of B texts
-    frames      (B, F, H, W, 3)  uint8
+    samples     (B,)             their numbers in the set
+    frames      (B, F, H, W, 3)  uint8; a video of fewer frames is filled up with zeros
     frame_mask  (B, F)           True where there is a frame
     token_ids   (B, W)           of the text, filled up with zeros
 
-Text i of a batch belongs to video i; another text of the same video counts as wrong there, as in the released
-loaders of UCoFiA (section 8.1 of its specification).
+What a model is given holds no moments. Text i of a batch belongs to video i; another text of the same video
+counts as wrong there, as in the released loaders of UCoFiA (section 8.1 of its specification).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -30,26 +32,36 @@ Frames = Mapping[str, UInt8[Tensor, "F H W 3"]]
 
 
 class TextVideoDataset(Dataset):
-    """Texts, their tokens, and the frames of their videos (video id -> (F, H, W, 3), the same F for all).
+    """Texts, their tokens, and the frames of their videos, by video id, of one size for all.
 
-    Raises LoaderError that names the query whose video has no frames or another number of them.
+    `length`: F, to which shorter videos are filled up; None: that of the longest. Raises LoaderError that
+    names the query whose video has no frames, more than F, or frames of another size.
     """
 
     words = WordVectors([], np.zeros((0, 1), dtype=np.float32))  # the model reads tokens
 
-    def __init__(self, queries: Sequence[Query], frames: Frames, tokens: Int[Tensor, "Q L"]):
-        self.queries, self.frames, self.tokens = list(queries), frames, tokens
+    def __init__(
+        self,
+        queries: Sequence[Query],
+        frames: Frames,
+        tokens: Int[Tensor, "Q L"],
+        length: int | None = None,
+    ):
+        self.queries = [replace(query, moments=(), extra={}) for query in queries]
+        self.frames, self.tokens = frames, tokens
         if len(tokens) != len(self.queries):
             raise LoaderError(f"tokens: {len(tokens)} rows for {len(self.queries)} texts")
         self.video_ids = tuple(dict.fromkeys(query.video_id for query in self.queries))
-        shape = frames[self.video_ids[0]].shape if self.video_ids and self.video_ids[0] in frames else None
+        shapes = {name: tuple(frames[name].shape) for name in self.video_ids if name in frames}
+        self.length = length or max((shape[0] for shape in shapes.values()), default=0)
         for query in self.queries:
-            if query.video_id not in frames:
+            if query.video_id not in shapes:
                 raise LoaderError(f"query {query.id!r}: no frames of video {query.video_id!r}")
-            if frames[query.video_id].shape != shape:
-                found = tuple(frames[query.video_id].shape)
+            shape, expected = shapes[query.video_id], next(iter(shapes.values()))
+            if shape[1:] != expected[1:] or not 0 < shape[0] <= self.length:
                 raise LoaderError(
-                    f"query {query.id!r}: frames of video {query.video_id!r} are {found}, not {tuple(shape)}"
+                    f"query {query.id!r}: frames of video {query.video_id!r} are {shape}, "
+                    f"not {(self.length, *expected[1:])}, or fewer of them"
                 )
         self.vocabulary = train_vocabulary(query.text for query in self.queries)
 
@@ -61,9 +73,16 @@ class TextVideoDataset(Dataset):
         query = self.queries[index]
         return {
             "query_ids": query.id,
-            "frames": self.frames[query.video_id],
+            "samples": torch.tensor(index),
+            **self.video(query.video_id),
             "token_ids": self.tokens[index],
         }
+
+    def video(self, name: str) -> dict[str, Tensor]:
+        """`frames` and `frame_mask` of a video, filled up."""
+        found, there = self.frames[name], torch.arange(self.length) < len(self.frames[name])
+        padding = found.new_zeros(self.length - len(found), *found.shape[1:])
+        return {"frames": torch.cat([found, padding]), "frame_mask": there}
 
     def set_epoch(self, epoch: int) -> None:
         """Nothing is drawn anew."""
@@ -71,13 +90,18 @@ class TextVideoDataset(Dataset):
     @staticmethod
     def collate(items: Sequence[dict]) -> dict:
         """The batch of some items."""
-        batch = {name: torch.stack([item[name] for item in items]) for name in ("frames", "token_ids")}
-        batch["frame_mask"] = torch.ones(batch["frames"].shape[:2], dtype=torch.bool)
-        return batch | {"query_ids": [item["query_ids"] for item in items]}
+        stacked = {name: [item[name] for item in items] for name in items[0]}
+        ids = stacked.pop("query_ids")
+        return {"query_ids": ids} | {name: torch.stack(rows) for name, rows in stacked.items()}
 
     def query_ids(self, indexes: Iterable[int]) -> list[str]:
         """The ids of these texts."""
         return [self.queries[index].id for index in indexes]
+
+    @property
+    def text_ids(self) -> list[str]:
+        """The ids of all texts."""
+        return self.query_ids(range(len(self)))
 
     @property
     def truth(self) -> Int[Tensor, " Q"]:
@@ -93,5 +117,5 @@ class TextVideoDataset(Dataset):
     def video_batches(self, size: int) -> Iterator[dict]:
         """The videos in the order of `video_ids`, each once: `frames` and `frame_mask`."""
         for first in range(0, len(self.video_ids), size):
-            frames = torch.stack([self.frames[name] for name in self.video_ids[first : first + size]])
-            yield {"frames": frames, "frame_mask": torch.ones(frames.shape[:2], dtype=torch.bool)}
+            videos = [self.video(name) for name in self.video_ids[first : first + size]]
+            yield {name: torch.stack([video[name] for video in videos]) for name in videos[0]}

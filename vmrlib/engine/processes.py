@@ -49,7 +49,8 @@ class Processes:
     def share(self, samples: Sequence[int]) -> Sequence[int]:
         """This process's part of the samples of a batch.
 
-        Where they are fewer than processes each takes them all: the mean of equal gradients is right, too.
+        Where they are fewer than processes each takes them all: the mean of equal gradients is right, too. A
+        model that gathers samples has to count them once.
         """
         return samples[self.rank :: self.count] if len(samples) >= self.count else samples
 
@@ -79,6 +80,14 @@ class Processes:
         if self.accelerator is not None:
             stacked = self.accelerator.reduce(stacked, "mean")
         return dict(zip(values, stacked.tolist(), strict=True))
+
+    def of_main(self, result):
+        """What the main process has found, in each of them: where they decide by it, and chance had a say."""
+        if self.accelerator is None:
+            return result
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([result])[0]
 
     def gather(self, results: dict) -> dict:
         """The entries of all processes together, in each of them."""

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from vmrlib.data.text_video import TextVideoDataset
 from vmrlib.metrics.retrieval import text_to_video, video_to_text
-from vmrlib.models.ucofia_similarity import joined
+from vmrlib.models.sinkhorn import Retrieval
+from vmrlib.models.ucofia_similarity import Reference, joined
 
 TOP = (1, 5, 10)
 WAYS = {"text to video": text_to_video, "video to text": video_to_text}
@@ -33,13 +34,30 @@ def sides_of(model: nn.Module, dataset: TextVideoDataset, batch_size: int = 64) 
     return joined(texts), joined(videos)
 
 
+def retrieved(
+    model: nn.Module,
+    dataset: TextVideoDataset,
+    batch_size: int = 64,
+    reference: TextVideoDataset | None = None,
+    transductive: bool = False,
+) -> Retrieval:
+    """Every text compared with every video, with Sinkhorn biases from the texts and videos of `reference`.
+
+    Raises ReferenceSetError where the set has some of these (it may be the set itself), but for
+    `transductive`.
+    """
+    sides, known = sides_of(model, dataset, batch_size), None
+    if reference is not None:
+        texts, videos = sides if reference is dataset else sides_of(model, reference, batch_size)
+        known = Reference(texts, reference.text_ids, videos, reference.video_ids)
+    return model.retrieve(*sides, dataset.text_ids, dataset.video_ids, known, transductive=transductive)
+
+
 def retrieval_scores(
     model: nn.Module, dataset: TextVideoDataset, batch_size: int = 64
 ) -> Float[Tensor, "texts videos"]:
     """The mean of the levels of similarity of every text with every video, without biases."""
-    texts, videos = sides_of(model, dataset, batch_size)
-    with torch.inference_mode():
-        return model.compare(texts, videos).mean(dim=0).cpu()
+    return retrieved(model, dataset, batch_size).scores.cpu()
 
 
 def metrics_of(scores: Float[Tensor, "texts videos"], dataset: TextVideoDataset) -> dict[str, float]:
@@ -57,7 +75,7 @@ def metrics_of(scores: Float[Tensor, "texts videos"], dataset: TextVideoDataset)
 
 
 def retrieval_metrics(model: nn.Module, dataset: TextVideoDataset, batch_size: int = 64) -> dict[str, float]:
-    """`metrics_of` what a model makes of a set."""
+    """`metrics_of` what a model makes of a set, without biases."""
     return metrics_of(retrieval_scores(model, dataset, batch_size), dataset)
 
 
@@ -72,11 +90,18 @@ def chance(videos: int) -> dict[str, float]:
 def mean_pooling(
     clip: nn.Module, dataset: TextVideoDataset, batch_size: int = 64
 ) -> Float[Tensor, "texts videos"]:
-    """Cosines of sentences and of the mean of the frames' directions: CLIP as it is, zero-shot."""
-    sentences = [clip.encode_text(batch["token_ids"]).sentence for batch in dataset.text_batches(batch_size)]
+    """Cosines of sentences and of the mean of the frames' directions: CLIP as it is, zero-shot.
+
+    Computed on CLIP's device.
+    """
+    sentences = [
+        clip.encode_text(batch["token_ids"].to(clip.device)).sentence
+        for batch in dataset.text_batches(batch_size)
+    ]
     videos = []
     for batch in dataset.video_batches(batch_size):
         frames = batch["frames"]
         features = clip.encode_frames(frames.flatten(0, 1)).frame.unflatten(0, frames.shape[:2])
-        videos.append(F.normalize(features, dim=-1).mean(dim=1))
-    return F.normalize(torch.cat(sentences), dim=-1) @ F.normalize(torch.cat(videos), dim=-1).T
+        there = batch["frame_mask"].to(features)  # the mean's length does not matter, only its direction
+        videos.append((F.normalize(features, dim=-1) * there[..., None]).sum(dim=1))
+    return (F.normalize(torch.cat(sentences), dim=-1) @ F.normalize(torch.cat(videos), dim=-1).T).cpu()

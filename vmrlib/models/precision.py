@@ -1,4 +1,4 @@
-"""Computations that stay in full precision where autocast halves the others."""
+"""What may not be computed in half precision, and is not, whatever autocast says around it."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,22 +6,21 @@ from functools import wraps
 import torch
 from torch import Tensor
 
+HALF = (torch.float16, torch.bfloat16)
+
+
+def upcast(value):
+    """A tensor of half precision as float32; anything else, float64 too, as it is."""
+    return value.float() if isinstance(value, Tensor) and value.dtype in HALF else value
+
 
 def in_full_precision(function: Callable) -> Callable:
-    """A function whose halves among the tensors it is given become float32, and which autocast leaves alone.
-
-    For scores that are magnified afterwards: in bfloat16 exp(30 phi) would be some per cent off.
-    """
+    """The function without autocast, its tensors upcast: what comes from an encoder in half ends there."""
 
     @wraps(function)
-    def called(*values, **named):
-        device = next(each.device.type for each in (*values, *named.values()) if isinstance(each, Tensor))
-        with torch.autocast(device, enabled=False):
-            return function(*map(_full, values), **{name: _full(value) for name, value in named.items()})
+    def precise(*arguments, **named):
+        device = next(v.device for v in (*arguments, *named.values()) if isinstance(v, Tensor))
+        with torch.autocast(device.type, enabled=False):
+            return function(*map(upcast, arguments), **{key: upcast(v) for key, v in named.items()})
 
-    return called
-
-
-def _full(value):
-    half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)
-    return value.float() if half else value
+    return precise

@@ -7,7 +7,7 @@ test videos with *reference* texts, as a rule the training texts, never the text
 underflows, however far scores are apart.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -23,7 +23,12 @@ class ReferenceSetError(ValueError):
 def sinkhorn(
     scores: Float[Tensor, "... R C"], iterations: int = ITERATIONS
 ) -> tuple[Float[Tensor, "... R"], Float[Tensor, "... C"]]:
-    """Biases of the rows and of the columns, each the logarithm of a distribution, from logits of pairs."""
+    """Biases of the rows and of the columns, each the logarithm of a distribution, from logits of pairs.
+
+    Raises ValueError for a number of iterations below 1.
+    """
+    if iterations < 1:
+        raise ValueError(f"iterations: expected 1 or more, found {iterations}")
     columns = -scores.logsumexp(dim=-2)
     for _ in range(iterations):
         rows = -(scores + columns[..., None, :]).logsumexp(dim=-1)
@@ -58,10 +63,8 @@ def normalised(
     """Scores for both directions: every level gets its biases before the mean over levels is taken.
 
     reference_texts: their similarities with the test videos. reference_videos: those of the test texts with
-    them. Raises ValueError for a number of iterations below 1.
+    them. transductive: some of these are of the test. Raises ValueError for iterations below 1.
     """
-    if iterations < 1:
-        raise ValueError(f"iterations: expected 1 or more, found {iterations}")
     text_bias, video_bias = levels.new_zeros(levels.shape[:2]), levels.new_zeros(levels.shape[::2])
     if reference_texts is not None:
         _, video_bias = sinkhorn(reference_texts, iterations)
@@ -74,18 +77,23 @@ def normalised(
     return Retrieval(scores, levels, text_bias, video_bias, protocol)
 
 
-def check_reference(
-    kind: str, reference: Sequence[str], test: Collection[str], number: int, transductive: bool
-) -> None:
-    """Raises ReferenceSetError unless each of `number` references has an id, none of them one of the test.
+def check_ids(kind: str, ids: Sequence[str], number: int) -> None:
+    """Raises ReferenceSetError unless each of `number` texts, or videos, has an id, and there are any."""
+    if not number or len(ids) != number:
+        raise ReferenceSetError(f"{kind}: {len(ids)} ids for {number} of them")
 
-    With `transductive` test ids are allowed: that is another protocol, whose scores compare with no others.
+
+def overlap(kind: str, reference: Sequence[str], test: Sequence[str], transductive: bool) -> bool:
+    """Is any of the reference one of the test?
+
+    Raises ReferenceSetError where one is, but for `transductive`: biases from the test are another protocol,
+    whose scores compare with no others.
     """
-    if len(reference) != number:
-        raise ReferenceSetError(f"{kind}: {len(reference)} ids for {number} of them")
-    found = [each for each in reference if each in set(test)]
+    known = set(test)
+    found = [each for each in reference if each in known]
     if found and not transductive:
         raise ReferenceSetError(
             f"{kind}: {found[0]!r} is one of the test (of {len(found)}); biases from the test are another "
             "protocol: transductive=True"
         )
+    return bool(found)

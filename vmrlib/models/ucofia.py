@@ -14,7 +14,6 @@ texts, not moments. At test time Sinkhorn biases from reference queries may be a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -22,30 +21,25 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vmrlib.models.clip import Clip
-from vmrlib.models.gathering import gathered_with_gradients
-from vmrlib.models.sinkhorn import ITERATIONS, Retrieval, check_reference, normalised
-from vmrlib.models.ucofia_clip import build_clip, video_tokens
+from vmrlib.models.gathering import first_times, gathered_with_gradients
+from vmrlib.models.precision import in_full_precision
+from vmrlib.models.sinkhorn import ITERATIONS, Retrieval, check_ids, normalised, overlap
+from vmrlib.models.ucofia_clip import build_clip, expect_same_sizes, video_tokens
 from vmrlib.models.ucofia_config import UCoFiAConfig
 from vmrlib.models.ucofia_selection import PatchSelection
-from vmrlib.models.ucofia_similarity import Similarity, TextSide, VideoSide
+from vmrlib.models.ucofia_similarity import Reference, Similarity, TextSide, VideoSide
 from vmrlib.models.ucofia_temporal import TemporalEncoder, video_vector
 
 LARGEST_SCALE = math.log(100)  # of the cosines in the logits, as CLIP has it
+# Texts and videos compared at a time: so that a block stays in the caches, or keeps a GPU busy.
+BLOCKS = {"cpu": 16, "cuda": 64}
 RELEASED = {"betas": (0.9, 0.98), "eps": 1e-6}  # constants of the optimiser
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Texts and videos that Sinkhorn biases are taken from, with their ids; training queries as a rule."""
-
-    texts: TextSide | None = None
-    text_ids: Sequence[str] = ()
-    videos: VideoSide | None = None
-    video_ids: Sequence[str] = ()
 
 
 class UCoFiA(nn.Module):
     """Compares texts with videos. See the module's text for the way through it."""
+
+    bert_adam_norm = 1.0  # all gradients together are clipped to it, before BertAdam clips each tensor
 
     def __init__(self, config: UCoFiAConfig):
         super().__init__()
@@ -81,13 +75,15 @@ class UCoFiA(nn.Module):
     def start_from(self, clip: Clip) -> "UCoFiA":
         """This model with CLIP's weights, its temporal blocks and positions those of CLIP's *text* encoder.
 
-        Raises ValueError where the text encoder is not as wide as the joint space.
+        Raises ValueError where the text encoder is not as wide as the joint space, and for a CLIP of other
+        sizes than the configuration's.
         """
         text = clip.model.text_model
         table = text.embeddings.position_embedding.weight
         if table.shape[1] != self.config.dim:
             raise ValueError(f"dim {self.config.dim}: CLIP's text encoder is {table.shape[1]} wide")
         if self.clip:
+            expect_same_sizes(self.clip, clip)
             self.clip.model.load_state_dict(clip.model.state_dict())
             self.clip.tokenizer = clip.tokenizer
         rows = min(len(table), self.config.positions)
@@ -112,6 +108,7 @@ class UCoFiA(nn.Module):
 
     def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "A W"]:
         """Token ids of plain texts, filled up to W; a text too long for them loses its last words."""
+        self._expect_clip("texts")
         if self.clip.tokenizer is None and self.config.pretrained:
             self.clip.tokenizer = pretrained_clip(self.config.pretrained).tokenizer
         return self.clip.tokenize(texts, self.config.words)
@@ -119,26 +116,38 @@ class UCoFiA(nn.Module):
     def texts(self, batch: Mapping) -> TextSide:
         """What these texts bring to every comparison; the fields of `forward`'s batch about texts."""
         if "token_ids" in batch:
+            self._expect_clip("token_ids")
             encoded = self.clip.encode_text(batch["token_ids"])
             return self.text_side(encoded.sentence, encoded.word)
+        if not {"sentence", "words"} <= batch.keys():
+            raise ValueError("texts: a batch needs `token_ids`, or `sentence` and `words`")
         return self.text_side(batch["sentence"], batch["words"])
 
     def videos(self, batch: Mapping) -> VideoSide:
-        """What these videos bring to every comparison; the fields of `forward`'s batch about videos."""
-        kind = next(name for name in ("frames", "pixels", "tokens") if name in batch)
-        seen = batch[kind]
-        self._expect("frames", seen.shape[1], self.config.frames)
-        if kind == "frames":
-            seen = self.clip.preprocess(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
-        tokens = seen if kind == "tokens" else video_tokens(self.clip, seen)
-        return self.video_side(tokens[:, :, 0], self.selection(tokens), batch["frame_mask"])
+        """What these videos bring to every comparison; the fields of `forward`'s batch about videos.
 
+        A padded frame is zero *after* normalisation, which no picture is, whatever its pixels were.
+        """
+        kind = next((name for name in ("frames", "pixels", "tokens") if name in batch), None)
+        if kind is None:
+            raise ValueError("videos: a batch needs `frames`, `pixels` or `tokens`")
+        seen, mask = batch[kind], batch["frame_mask"].bool()
+        self._expect("frames", seen.shape[1], self.config.frames)
+        if kind != "tokens":
+            self._expect_clip(kind)
+            if kind == "frames":
+                seen = self.clip.preprocess(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+            seen = video_tokens(self.clip, seen * mask[..., None, None, None])
+        return self.video_side(seen[:, :, 0], self.selection(seen), mask)
+
+    @in_full_precision
     def text_side(self, sentence: Float[Tensor, "A D"], words: Float[Tensor, "A W D"]) -> TextSide:
         """Normalised and mapped, from projected features of sentences and of all their word slots."""
         self._expect("words", words.shape[1], self.config.words)
         sentence = F.normalize(sentence, dim=-1)
         return TextSide(sentence, sentence @ self.sentence_map, F.normalize(words, dim=-1) @ self.word_map)
 
+    @in_full_precision
     def video_side(
         self, frames: Float[Tensor, "B F D"], patches: Float[Tensor, "B P D"], mask: Bool[Tensor, "B F"]
     ) -> VideoSide:
@@ -146,6 +155,7 @@ class UCoFiA(nn.Module):
 
         The mask is for the video's vector alone: padded frames count as frames and as patches.
         """
+        mask = mask.bool()
         self._expect("patch vectors", patches.shape[1], self.config.vectors)
         video = video_vector(self.temporal(frames, mask), mask)
         if self.training or self.config.patch_map_in_evaluation:
@@ -157,15 +167,23 @@ class UCoFiA(nn.Module):
         if found != expected:
             raise ValueError(f"{what}: {found}, but the model's matrices are for {expected}")
 
+    def _expect_clip(self, what: str) -> None:
+        if self.clip is None:
+            raise ValueError(f"{what}: this model has no CLIP (config.clip is None); it takes features")
+
     # --- pairs
 
     def compare(self, texts: TextSide, videos: VideoSide, block: int | None = None) -> Float[Tensor, "3 A B"]:
         """The similarities of video, frames and patches of all pairs, in blocks (config.block by default).
 
-        Never in half precision: 0.01 twice in a row would magnify what it leaves out.
+        Never in half precision: 0.01 twice in a row would magnify what it leaves out. Sides may be kept in
+        half; a block of them is upcast at a time. Raises ValueError for a block below 1.
         """
-        texts, videos = (type(side)(*map(full_precision, side)) for side in (texts, videos))
-        return self.similarity(texts, videos, self.log_scale.exp(), block or self.config.block)
+        if block is None:
+            block = self.config.block or BLOCKS.get(self.log_scale.device.type, BLOCKS["cpu"])
+        if block < 1:
+            raise ValueError(f"block: expected a number above 0, found {block}")
+        return self.similarity(texts, videos, self.log_scale.exp(), block)
 
     def forward(self, batch: Mapping) -> dict[str, Tensor]:
         """Similarities of all texts with all videos of a batch.
@@ -173,15 +191,25 @@ class UCoFiA(nn.Module):
         Of videos the batch has `frame_mask` (B, F) and `frames` (B, F, H, W, 3) as uint8, or `pixels`
         (B, F, 3, S, S) as CLIP takes them, or `tokens` (B, F, T, D), projected CLIP features of all tokens,
         class token first. Of texts it has `token_ids` (A, W), or `sentence` (A, D) and `words` (A, W, D),
-        projected features. In training of several processes A and B count the samples of all of them.
+        projected features. In training of several processes A and B count the samples of all of them, each
+        once where `samples` (B,) numbers them.
 
         levels (3, A, B): similarities of video, frames, patches. logits (A, B): their mean.
         """
         texts, videos = self.texts(batch), self.videos(batch)
         if self.training:
-            texts, videos = (type(side)(*map(gathered_with_gradients, side)) for side in (texts, videos))
+            texts, videos = self._of_all_processes(texts, videos, batch.get("samples"))
         levels = self.compare(texts, videos)
         return {"levels": levels, "logits": levels.mean(dim=0)}
+
+    @staticmethod
+    def _of_all_processes(texts: TextSide, videos: VideoSide, samples: Tensor | None):
+        """Both sides of the samples of all processes; one that several have (`samples`) is there once."""
+        rows = gathered_with_gradients(*texts, *videos)
+        if samples is not None:
+            kept = first_times(samples)
+            rows = [part[kept] for part in rows] if len(kept) < len(rows[0]) else rows
+        return TextSide(*rows[: len(texts)]), VideoSide(*rows[len(texts) :])
 
     def loss(self, outputs: Mapping, batch: Mapping) -> dict[str, Tensor]:
         """Cross entropies of texts and of videos, and their mean `total`; text i belongs to video i."""
@@ -205,20 +233,23 @@ class UCoFiA(nn.Module):
     ) -> Retrieval:
         """Scores of test texts and videos for both directions, with biases where there is a reference.
 
-        Raises ReferenceSetError for a reference that holds a text or video of the test, but for
-        `transductive`, and for ids that do not match what they name.
+        `transductive` allows a reference that holds texts or videos of the test; the protocol of what comes
+        out says whether it did. Raises ReferenceSetError for such a reference otherwise, for an empty one,
+        and for ids that do not match what they name, those of the test included.
         """
-        found = reference or Reference()
+        check_ids("texts", text_ids, len(texts.sentence))
+        check_ids("videos", video_ids, len(videos.mapped))
+        found, of_test = reference or Reference(), []
         of_texts = of_videos = None
         if found.texts is not None:
-            number = len(found.texts.sentence)
-            check_reference("reference texts", found.text_ids, text_ids, number, transductive)
+            check_ids("reference texts", found.text_ids, len(found.texts.sentence))
+            of_test.append(overlap("reference texts", found.text_ids, text_ids, transductive))
             of_texts = self.compare(found.texts, videos)
         if found.videos is not None:
-            number = len(found.videos.mapped)
-            check_reference("reference videos", found.video_ids, video_ids, number, transductive)
+            check_ids("reference videos", found.video_ids, len(found.videos.mapped))
+            of_test.append(overlap("reference videos", found.video_ids, video_ids, transductive))
             of_videos = self.compare(texts, found.videos)
-        return normalised(self.compare(texts, videos), of_texts, of_videos, iterations, transductive)
+        return normalised(self.compare(texts, videos), of_texts, of_videos, iterations, any(of_test))
 
     def parameter_groups(self) -> list[dict]:
         """Groups for an optimiser, as released (8.3): CLIP learns slower, and only biases do not decay.
@@ -245,11 +276,6 @@ class UCoFiA(nn.Module):
 def pretrained_clip(name: str) -> Clip:
     """CLIP as it was before this training: Stage's own, or that of a hub id or a folder."""
     return Clip.stage() if name == "stage" else Clip.load(name)
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """Half precision as float32, anything else as it is."""
-    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def symmetric_loss(logits: Float[Tensor, "B B"]) -> dict[str, Float[Tensor, ""]]:

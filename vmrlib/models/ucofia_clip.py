@@ -19,33 +19,53 @@ from vmrlib.models.ucofia_config import ClipSizes
 FROZEN = ("embeddings.", "pre_layrnorm.")
 
 
+# Sizes as transformers calls them, and as `ClipSizes` does.
+VISION = {
+    "hidden_size": "vision_width",
+    "num_hidden_layers": "vision_layers",
+    "num_attention_heads": "vision_heads",
+    "image_size": "image_size",
+    "patch_size": "patch_size",
+}
+TEXT = {
+    "hidden_size": "text_width",
+    "num_hidden_layers": "text_layers",
+    "num_attention_heads": "text_heads",
+    "max_position_embeddings": "context",
+    "vocab_size": "vocabulary",
+}
+
+
 def build_clip(sizes: ClipSizes, dim: int, frames: int) -> Clip:
     """A CLIP of these sizes with fresh weights; its images are `frames` in a row of each video."""
-    vision = {
-        "hidden_size": sizes.vision_width,
-        "intermediate_size": 4 * sizes.vision_width,
-        "num_hidden_layers": sizes.vision_layers,
-        "num_attention_heads": sizes.vision_heads,
-        "image_size": sizes.image_size,
-        "patch_size": sizes.patch_size,
-    }
-    text = {
-        "hidden_size": sizes.text_width,
-        "intermediate_size": 4 * sizes.text_width,
-        "num_hidden_layers": sizes.text_layers,
-        "num_attention_heads": sizes.text_heads,
-        "max_position_embeddings": sizes.context,
-        "vocab_size": sizes.vocabulary,
-        "pad_token_id": 0,
-        "bos_token_id": sizes.vocabulary - 2,
-        "eos_token_id": sizes.vocabulary - 1,
-    }
+    vision, text = (
+        {theirs: getattr(sizes, ours) for theirs, ours in names.items()} for names in (VISION, TEXT)
+    )
+    for tower in (vision, text):
+        tower["intermediate_size"] = 4 * tower["hidden_size"]
+    signs = {"bos_token_id": sizes.vocabulary - 2, "eos_token_id": sizes.vocabulary - 1}
+    text |= signs | {"pad_token_id": 0}
     config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=dim)
     clip = Clip(CLIPModel(config), None)
     shift_blocks(clip, sizes.shifts, frames)
     for name, parameter in clip.named_parameters():
         parameter.requires_grad_(not any(part in name for part in FROZEN))
     return clip
+
+
+def expect_same_sizes(ours: Clip, theirs: Clip) -> None:
+    """Raises ValueError for a CLIP of other sizes than ours, whose weights ours is to have; it names them."""
+    different = [
+        f"clip.{name} is {getattr(mine, key)}, but {getattr(other, key)} in the CLIP to begin with"
+        for tower, names in (("vision_config", VISION), ("text_config", TEXT))
+        for mine, other in [(getattr(ours.model.config, tower), getattr(theirs.model.config, tower))]
+        for key, name in names.items()
+        if getattr(mine, key) != getattr(other, key)
+    ]
+    if ours.dim != theirs.dim:
+        different.append(f"dim is {ours.dim}, but {theirs.dim} in the CLIP to begin with")
+    if different:
+        raise ValueError("; ".join(different))
 
 
 def shift_tokens(tokens: Float[Tensor, "BF T D"], frames: int) -> Float[Tensor, "BF T D"]:

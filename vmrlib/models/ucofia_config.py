@@ -69,7 +69,8 @@ class UCoFiAConfig:
     temperature: of all softmaxes of the interactions.
     noisy_evaluation: noise out of training, too, as released; without it the best patches themselves.
     patch_map_in_evaluation: patches times L1 out of training, too; the released evaluation leaves L1 out.
-    block: so many texts and videos are compared at a time; memory grows with its square.
+    block: so many texts and videos are compared at a time; memory grows with its square. None: as many as
+    suit the device.
     clip: sizes of the CLIP that is trained along, or None: batches bring its features.
     pretrained: the CLIP that a training begins with: `stage`, a hub id or a folder; None: fresh weights.
     clip_share: of the learning rate, for CLIP. weight_decay: of everything but biases.
@@ -88,17 +89,19 @@ class UCoFiAConfig:
     temperature: float = 0.01
     noisy_evaluation: bool = False
     patch_map_in_evaluation: bool = True
-    block: int = 16
+    block: int | None = None
     clip: ClipSizes | None = field(default_factory=ClipSizes)
     pretrained: str | None = None
     clip_share: float = 1e-3
     weight_decay: float = 0.2
 
     def __post_init__(self):
-        for name in ("frames", "words", "dim", "patches", "heads", "samples", "block", "temperature"):
+        for name in ("frames", "words", "dim", "patches", "heads", "samples", "sigma", "temperature"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name}: expected a number above 0, found {getattr(self, name)}")
-        for name in ("layers", "sigma", "clip_share", "weight_decay"):
+        if self.block is not None and self.block < 1:
+            raise ValueError(f"block: expected a number above 0, found {self.block}")
+        for name in ("layers", "clip_share", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         if self.dim % self.heads:
@@ -109,6 +112,8 @@ class UCoFiAConfig:
             raise ValueError(f"scorer: expected one of {', '.join(SCORERS)}, found {self.scorer!r}")
         if self.clip and self.words > self.clip.context:
             raise ValueError(f"words {self.words} exceed CLIP's context of {self.clip.context}")
+        if self.clip and self.patches >= self.clip.tokens:
+            raise ValueError(f"patches {self.patches} exceed CLIP's {self.clip.tokens - 1} of a frame")
 
     @property
     def vectors(self) -> int:

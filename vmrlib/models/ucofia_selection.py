@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from vmrlib.models.precision import in_full_precision
+
 SAMPLES, SIGMA = 500, 0.05  # draws of noise, and their standard deviation, as released
 
 
@@ -69,6 +71,7 @@ class PerturbedTopK(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores, noise, k, sigma):
         """(R, k, N) from scores (R, N) and standard normal noise (R, S, N)."""
+        noise = noise.to(scores)
         samples, places = noise.shape[1], top_places(scores[:, None] + sigma * noise, k)  # (R, S, k)
         drawn = noise.gather(2, places).transpose(1, 2)
         places = places.transpose(1, 2)
@@ -112,6 +115,7 @@ class PatchSelection(nn.Module):
         self.scorer = SCORERS[scorer](dim)
         self.generator: torch.Generator | None = None
 
+    @in_full_precision
     def forward(
         self, tokens: Float[Tensor, "B F T D"], noise: Float[Tensor, "R S N"] | None = None
     ) -> Float[Tensor, "B P D"]:
@@ -130,11 +134,11 @@ class PatchSelection(nn.Module):
             places = top_places(scores, self.patches)
             chosen = patches.gather(1, places[..., None].expand(-1, -1, patches.shape[-1]))
         else:
-            chosen = perturbed_top_k(scores.float(), noise, self.patches, self.sigma).to(patches) @ patches
+            chosen = perturbed_top_k(scores, noise, self.patches, self.sigma) @ patches
         chosen = chosen.unflatten(0, tokens.shape[:2])
         return torch.cat([tokens[:, :, :1], chosen], dim=2).flatten(1, 2)
 
     def draw(self, scores: Float[Tensor, "R N"]) -> Float[Tensor, "R S N"]:
-        """Noise for these scores, made on their device."""
+        """Noise for these scores, made on their device; in float32, so that a seed means the same always."""
         shape = (len(scores), self.samples, scores.shape[1])
         return torch.randn(shape, generator=self.generator, device=scores.device)

@@ -9,10 +9,11 @@ p = softmax(c / tau), q = softmax(p M / tau), ISA(c) = sum_i q_i c_i; the softma
 
 What depends on one side alone is computed once (`TextSide`, `VideoSide`); pairs are compared in blocks, so
 that nothing of size texts x videos x words x patches is ever there, in training neither: a block is computed
-again in the backward pass. The temperature of 0.01 enters the scores with the words, before the product.
+again in the backward pass. The temperature of 0.01 enters the fine scores with the words, before the product.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from vmrlib.models.precision import in_full_precision
 
 
 class TextSide(NamedTuple):
@@ -44,6 +47,16 @@ class VideoSide(NamedTuple):
     patches: Float[Tensor, "B P D"]
 
 
+@dataclass(frozen=True)
+class Reference:
+    """Texts and videos that Sinkhorn biases are taken from, with their ids; training queries as a rule."""
+
+    texts: TextSide | None = None
+    text_ids: Sequence[str] = ()
+    videos: VideoSide | None = None
+    video_ids: Sequence[str] = ()
+
+
 def joined(sides: list):
     """The texts, or the videos, of several batches as one side."""
     return type(sides[0])(*map(torch.cat, zip(*sides, strict=True)))
@@ -55,14 +68,21 @@ def blocks(side, size: int) -> Iterator:
         yield type(side)(*parts)
 
 
+def weights(
+    scores: Float[Tensor, "..."], matrix: Float[Tensor, "n n"], temperature: float, dim: int = -1
+) -> Float[Tensor, "..."]:
+    """q along the last axis, or the one before it; scores are already divided by temperature."""
+    shares = scores.softmax(dim)
+    mixed = shares @ (matrix / temperature) if dim == -1 else (matrix / temperature).T @ shares
+    return mixed.softmax(dim)
+
+
 def interact(
     scores: Float[Tensor, "..."], matrix: Float[Tensor, "n n"], temperature: float, dim: int = -1
 ) -> Float[Tensor, "..."]:
-    """sum_i q_i s_i along the last axis, or the one before it; scores are already divided by temperature."""
-    shares = scores.softmax(dim)
-    mixed = shares @ (matrix / temperature) if dim == -1 else (matrix / temperature).T @ shares
-    weights = mixed.softmax(dim)
-    return (weights * scores if torch.is_grad_enabled() else weights.mul_(scores)).sum(dim)
+    """sum_i q_i s_i along such an axis, of such scores: what comes out is divided by temperature, too."""
+    shares = weights(scores, matrix, temperature, dim)
+    return (shares * scores if torch.is_grad_enabled() else shares.mul_(scores)).sum(dim)
 
 
 class Similarity(nn.Module):
@@ -102,6 +122,13 @@ class Similarity(nn.Module):
         """All three similarities of some texts with some videos."""
         return levels_of_block(self.temperature, *texts, *videos, scale, *self.matrices)
 
+    def compile_blocks(self) -> None:
+        """Lets blocks that need no gradient go through torch.compile: faster after a minute of compiling.
+
+        It needs a C++ compiler, on a GPU Triton; a block of another size, as the last one, is compiled, too.
+        """
+        self.block = torch.compile(self.block, dynamic=False)
+
     @property
     def matrices(self) -> tuple[nn.Parameter, ...]:
         """As `levels_of_block` takes them."""
@@ -132,6 +159,7 @@ class Recomputed(torch.autograd.Function):
         return None, *(next(found) if needed else None for needed in wanted)
 
 
+@in_full_precision
 def levels_of_block(
     tau: float,
     sentence: Float[Tensor, "a D"],
@@ -144,12 +172,12 @@ def levels_of_block(
     frames_matrix: Float[Tensor, "F F"],
     *fine_matrices: Float[Tensor, "_ _"],
 ) -> Float[Tensor, "3 a b"]:
-    """Similarities of video, frames and patches; never in half precision."""
-    with torch.autocast(words.device.type, enabled=False):
-        whole = scale * (mapped @ video.T)
-        cosines = ((sentence / tau) @ frames.flatten(0, 1).T).unflatten(1, frames.shape[:2])
-        by_frame = scale * tau * interact(cosines, frames_matrix, tau)
-        return torch.stack([whole, by_frame, fine_level(tau, words, patches, *fine_matrices)])
+    """Similarities of video, frames and patches."""
+    whole = (scale * mapped) @ video.T
+    # a few numbers a pair, a hundred times as large as the fine level: the temperature stays out of them
+    cosines = (sentence @ frames.flatten(0, 1).T).unflatten(1, frames.shape[:2])
+    by_frame = (scale * weights(cosines / tau, frames_matrix, tau) * cosines).sum(dim=-1)
+    return torch.stack([whole, by_frame, fine_level(tau, words, patches, *fine_matrices)])
 
 
 def fine_level(

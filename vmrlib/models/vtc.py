@@ -18,11 +18,11 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from vmrlib.models.gathering import gathered
 from vmrlib.models.msat_losses import samples
 
 MOST_PARTS = 1024  # that a batch may come in; a loop that forgets `after_step` soon has more
@@ -272,27 +272,3 @@ def contrast_loss(outputs: dict[str, Tensor]) -> Float[Tensor, ""]:
         count = samples(len(logits), logits)
         total = total - (targets * logits.log_softmax(dim=1)).sum() / count.where(count > 0, 1)
     return total / 2
-
-
-def gathered(*parts: Tensor) -> list[Tensor]:
-    """The rows of all processes, one after the other; all parts have as many rows.
-
-    Where each process has the whole batch (of fewer samples than processes) its rows come more than once.
-    Raises RuntimeError for rows that have gradients.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return list(parts)
-    if any(rows.requires_grad for rows in parts):
-        raise RuntimeError("keys that learn cannot come from several processes: contrast.momentum is needed")
-    world, own = torch.distributed.get_world_size(), torch.tensor(len(parts[0]), device=parts[0].device)
-    counts = [torch.zeros_like(own) for _ in range(world)]
-    torch.distributed.all_gather(counts, own)
-    most = max(int(count) for count in counts)
-    together = []
-    for rows in parts:
-        padded = rows.new_zeros(most, *rows.shape[1:])
-        padded[: len(rows)] = rows
-        found = [torch.zeros_like(padded) for _ in range(world)]
-        torch.distributed.all_gather(found, padded)
-        together.append(torch.cat([each[: int(n)] for each, n in zip(found, counts, strict=True)]))
-    return together
