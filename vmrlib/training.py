@@ -6,8 +6,8 @@ A model is anything with `model(batch) -> outputs`, `model.loss(outputs, batch) 
 `model.after_step()` and `model.localise(batch, top) -> [(moments, scores), ...]`, and, where some parameters
 decay, `model.parameter_groups()`; a set is a `vmrlib.data.loaders.MomentDataset`, or with subtitles a
 `vmrlib.data.corpus.CorpusQueries`. A model that finds videos instead of moments has `texts`, `videos` and
-`retrieve` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`. A model that was
-trained with two clips by BertAdam has the norm of the first, of all gradients together, as `bert_adam_norm`.
+`retrieve` in the place of `localise`; its set is a `vmrlib.data.text_video.TextVideoDataset`. A model that
+was trained with two clips by BertAdam has the norm of the first, of all gradients, as `bert_adam_norm`.
 Read `train` first. A run folder holds log.jsonl, log.png, and the checkpoints best and last.
 
 The order of the samples and everything drawn for them depend on the seed, the epoch and the step alone, and

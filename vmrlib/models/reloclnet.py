@@ -26,14 +26,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from vmrlib.models import reloclnet_losses as losses
-from vmrlib.models.gathering import gathered_with_gradients
+from vmrlib.models.gathering import gathered, gathered_with_gradients
 from vmrlib.models.msat_losses import samples
 from vmrlib.models.precision import in_full_precision
 from vmrlib.models.reloclnet_blocks import Positions, QueryEncoder, Stream, check_mask, masked
 from vmrlib.models.reloclnet_config import ReLoCLNetConfig
 from vmrlib.models.reloclnet_slides import FrameDiscriminator, PooledContrast, contrast_of_pairs
 from vmrlib.models.reloclnet_spans import best_spans
-from vmrlib.models.vtc import gathered
 
 
 class ReLoCLNet(nn.Module):
@@ -196,11 +195,11 @@ class ReLoCLNet(nn.Module):
         A batch of fewer samples than processes is in each of them whole, which `annotation`, the number of
         each sample, tells: then a sample would be its own negative.
         """
+        whole = not self.training
         if self.training and "annotation" in batch:
             (numbers,) = gathered(batch["annotation"])
-            if len(numbers.unique()) < len(numbers):
-                return lambda rows: rows
-        return gathered_with_gradients if self.training else lambda rows: rows
+            whole = len(numbers.unique()) < len(numbers)
+        return (lambda rows: rows) if whole else (lambda rows: gathered_with_gradients(rows)[0])
 
     def hard_negatives(self, epoch: int) -> bool:
         """Are negatives drawn from the best ones only in this epoch, of which the first is 0?"""
