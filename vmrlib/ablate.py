@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 import vmrlib
@@ -23,14 +24,14 @@ from vmrlib.ablation import next_run, read_results, recall, table
 from vmrlib.configuration import RunConfig, read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.files import write_text
-from vmrlib.data.loaders import MomentDataset, collate
+from vmrlib.data.loaders import MomentDataset
 from vmrlib.data.model_free import truths
 from vmrlib.data.stage import SPLITS, StageConfig
 from vmrlib.engine.settings import with_defaults
 from vmrlib.experiments import EXPERIMENTS, Arm, Experiment
 from vmrlib.material import Material
 from vmrlib.metrics import hits_at
-from vmrlib.models.msat import learnt_parameters
+from vmrlib.models.msat import MSAT, learnt_parameters
 from vmrlib.plan import kept_for_backward
 from vmrlib.training import predict, train
 
@@ -103,7 +104,7 @@ def train_arm(material: Material, arm: Arm) -> tuple[nn.Module, dict]:
         "val": result.metrics[config.training.metric],
         "cost": cost(model, val_set),
     }
-    if model.contrast:
+    if getattr(model, "contrast", None):
         curve = [line["losses"]["contrast"] for line in result.log if "contrast" in line.get("losses", {})]
         every = [round(value, 3) for value in curve[::CURVE]]
         temperature = round(model.contrast.temperature.item(), 4)
@@ -131,16 +132,18 @@ def answers(model: nn.Module, material: Material, arm: Arm, split: str) -> str:
 
 
 def cost(model: nn.Module, data: MomentDataset) -> dict[str, float]:
-    """Parameters, GFLOP forward per sample, and bytes that 32 samples keep for backward.
+    """Parameters, GFLOP forward per query, and bytes that a batch of 32 items keeps for backward.
 
-    Without the contrastive loss. Attention is written out: the counter does not know the fused one.
+    An item is a query, or, of MMN, a video with all of its queries. Without the contrastive loss. Attention
+    is written out: the counter does not know the fused one.
     """
-    batch = collate([data[i % len(data)] for i in range(COST_BATCH)])
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model.eval()(batch, attention=True)
+    batch = data.collate([data[i % len(data)] for i in range(COST_BATCH)])
+    written_out = {"attention": True} if isinstance(model, MSAT) else {}
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model.eval()(batch, **written_out)
     return {
         "parameters": learnt_parameters(model),
-        "gigaflop": round(counter.get_total_flops() / COST_BATCH / 1e9, 6),
+        "gigaflop": round(counter.get_total_flops() / len(batch["query_ids"]) / 1e9, 6),
         "kept_bytes": kept_for_backward(model, lambda: model.loss(model(batch), batch)["total"]),
     }
 
@@ -153,7 +156,7 @@ def alignment(model: nn.Module, data: MomentDataset) -> dict[str, float]:
     between vectors of different samples, 1 where all have become one. rank: how many directions the vectors
     fill, exp of the entropy of their spectrum.
     """
-    batch = collate([data[i] for i in range(len(data))])
+    batch = data.collate([data[i] for i in range(len(data))])
     sentences, moments = model.eval().compared(batch)
     nearest = (moments @ sentences.T).argmax(dim=1)
     right = batch["sentence"][nearest] == batch["sentence"]

@@ -59,6 +59,11 @@ def loss(**changes) -> Arm:
     return Arm({"model.preset": "acb_stage", "model.contrast": contrast(**changes)})
 
 
+def beside_blind(title: str) -> dict[str, Arm]:
+    """A model, and what it answers that has not seen or not read anything in training either."""
+    return {title: Arm(), "video-blind": Arm(blind="video"), "text-blind": Arm(blind="text")}
+
+
 def features(*extractors: str) -> dict:
     """Other features, one row a second."""
     return {"features": [{"extractor": extractor, "seconds_per_clip": 1.0} for extractor in extractors]}
@@ -180,4 +185,7 @@ EXPERIMENTS = {
         },
         RATES,
     ),
+    # Do models of other papers learn Stage, too?
+    "mmn_stage": Experiment("mmn_stage.yaml", beside_blind("MMN"), (1e-3, 2e-3, 4e-3)),
+    "reloclnet_stage": Experiment("reloclnet_stage.yaml", beside_blind("ReLoCLNet"), (1e-3, 2e-3, 4e-3)),
 }
