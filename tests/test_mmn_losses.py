@@ -3,11 +3,13 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from toy_mmn import SMALL, make_batch, part_of, small_model
 
 from vmrlib.models import mmn_losses
+from vmrlib.moments import iou_of_pairs
 
 
 @pytest.fixture
@@ -15,9 +17,26 @@ def model():
     return small_model()
 
 
-def test_a_moment_of_the_map_lasts_to_the_end_of_its_last_clip():
-    ious = mmn_losses.moment_ious(torch.tensor([[1.0, 3.0]]), torch.tensor([[1, 2], [1, 1], [3, 3], [0, 3]]))
-    assert ious.tolist() == [[1.0, 0.5, 0.0, 0.5]]
+def test_a_moment_of_the_map_lasts_to_the_end_of_its_last_clip(model):
+    seconds = model.spans(torch.tensor([20.0, 7.0]))
+    cells, size = model.cells, SMALL.cells
+    assert seconds[0].tolist() == [[20 * i / size, 20 * (j + 1) / size] for i, j in cells.tolist()]
+    assert seconds[1, -1].tolist() == [7 * (size - 1) / size, 7.0]
+
+
+def test_ious_are_those_of_float32_seconds_to_the_last_bit():
+    # All moments of one length that hold the true one have the same IoU but for the last bit, which decides
+    # which are positives. The released code multiplies by the duration before it divides.
+    model = replace(SMALL, clips=24, cells=24, pooling_counts=(23,)).build()
+    true, duration = np.array([187.5871, 372.1278], np.float32), np.float32(900.25)
+    i, j = model.cells.T.numpy().astype(np.float32)
+    bounds = (
+        np.stack([model.cells[:, 0], model.cells[:, 1] + 1]).astype(np.float32) * duration / np.float32(24)
+    )
+    overlap = np.minimum(bounds[1], true[1]) - np.maximum(bounds[0], true[0])
+    hull = np.maximum(bounds[1], true[1]) - np.minimum(bounds[0], true[0])
+    found = iou_of_pairs(torch.from_numpy(true)[None, None], model.spans(torch.tensor([duration])))
+    assert found[0].tolist() == (overlap.clip(min=0) / hull).tolist()
 
 
 def test_the_wanted_score_grows_between_two_ious():

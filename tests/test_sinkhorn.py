@@ -33,6 +33,17 @@ def test_scores_hundreds_apart_neither_overflow_nor_underflow():
         torch.testing.assert_close(bias.double(), exact, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.parametrize("spread", [1, 4, 10])
+def test_biases_are_exact_wherever_the_scores_lie_and_however_often_they_are_made(spread):
+    # CLIP's logits are far from 0: a hundred times a cosine
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        scores = 60 + spread * torch.randn(50, 12, generator=generator)
+        for bias, exact in zip(sinkhorn(scores, 20), sinkhorn(scores.double(), 20), strict=True):
+            assert bias.dtype == torch.float32
+            assert (bias - exact).abs().max() <= 1e-7 * exact.abs().max()
+
+
 def test_the_same_queries_twice_change_no_bias():
     scores = torch.randn(30, 7, generator=torch.Generator().manual_seed(0)) * 3
     once, twice = sinkhorn(scores)[1], sinkhorn(torch.cat([scores, scores]))[1]

@@ -24,7 +24,7 @@ from vmrlib.ablation import next_run, read_results, recall, table
 from vmrlib.configuration import RunConfig, read_config
 from vmrlib.data.annotations import Query
 from vmrlib.data.files import write_text
-from vmrlib.data.loaders import MomentDataset
+from vmrlib.data.loaders import MomentDataset, collate
 from vmrlib.data.model_free import truths
 from vmrlib.data.stage import SPLITS, StageConfig
 from vmrlib.engine.settings import with_defaults
@@ -156,7 +156,7 @@ def alignment(model: nn.Module, data: MomentDataset) -> dict[str, float]:
     between vectors of different samples, 1 where all have become one. rank: how many directions the vectors
     fill, exp of the entropy of their spectrum.
     """
-    batch = data.collate([data[i] for i in range(len(data))])
+    batch = collate([data[i] for i in range(len(data))])
     sentences, moments = model.eval().compared(batch)
     nearest = (moments @ sentences.T).argmax(dim=1)
     right = batch["sentence"][nearest] == batch["sentence"]

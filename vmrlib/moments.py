@@ -22,13 +22,19 @@ def temporal_iou(a: Float[Tensor, "N 2"], b: Float[Tensor, "M 2"]) -> Float[Tens
         if bool(backwards.any()):
             row = int(backwards.nonzero()[0])
             raise ValueError(f"moment {name}[{row}] ends before it starts: {moments[row].tolist()}")
-    start = torch.maximum(a[:, None, 0], b[None, :, 0])  # (N, M)
-    end = torch.minimum(a[:, None, 1], b[None, :, 1])  # (N, M)
-    overlap = (end - start).clamp(min=0)
+    return iou_of_pairs(a[:, None], b[None])
+
+
+def iou_of_pairs(a: Float[Tensor, "*#N 2"], b: Float[Tensor, "*#N 2"]) -> Float[Tensor, "*N"]:
+    """IoU of every moment in `a` with the one in its place in `b`; axes of one entry are stretched.
+
+    As `temporal_iou`, but nothing is checked.
+    """
+    overlap = (torch.minimum(a[..., 1], b[..., 1]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
     # The union of two moments that overlap is what lies between their first start and their last end; the
     # released evaluators divide by that. The sum of the lengths less the overlap differs in the last bit,
     # which decides where an IoU lies exactly at a threshold.
-    hull = torch.maximum(a[:, None, 1], b[None, :, 1]) - torch.minimum(a[:, None, 0], b[None, :, 0])
+    hull = torch.maximum(a[..., 1], b[..., 1]) - torch.minimum(a[..., 0], b[..., 0])
     return torch.where(hull > 0, overlap / torch.where(hull > 0, hull, 1), 0.0)
 
 
@@ -61,16 +67,12 @@ def suppress_batch(
     As `non_maximum_suppression`, for many samples at once and without the N x N matrix. Moments of a
     negative score take no part; of equal scores the first one counts as better.
     """
-    start, end = moments.unbind(dim=-1)
     alive = scores.masked_fill(scores < 0, -torch.inf)
     kept = []
     for _ in range(top):
         best_score, best = alive.max(dim=1, keepdim=True)
         kept.append(torch.where(best_score > -torch.inf, best, -1))
-        best_start, best_end = start.gather(1, best), end.gather(1, best)
-        overlap = (torch.minimum(end, best_end) - torch.maximum(start, best_start)).clamp(min=0)
-        hull = torch.maximum(end, best_end) - torch.minimum(start, best_start)
-        iou = torch.where(hull > 0, overlap / torch.where(hull > 0, hull, 1), 0.0)
+        iou = iou_of_pairs(moments, moments.gather(1, best[..., None].expand(-1, -1, 2)))
         alive = alive.masked_fill(iou > threshold, -torch.inf).scatter(1, best, -torch.inf)
     return torch.cat(kept, dim=1)
 

@@ -155,7 +155,7 @@ class PlainMMN(nn.Module):
 
 def moment_ious(moments: Tensor, durations: Tensor, cells: int) -> Tensor:
     """(S, N, N): IoU of [i, j + 1] * duration / N and the true moment of each sentence (seconds)."""
-    seconds = durations[:, None] / cells * torch.arange(cells + 1)
+    seconds = torch.arange(cells + 1) * durations[:, None] / cells
     start, end = seconds[:, :-1, None], seconds[:, None, 1:]
     true_start, true_end = moments[:, 0, None, None], moments[:, 1, None, None]
     overlap = (torch.minimum(end, true_end) - torch.maximum(start, true_start)).clamp(min=0)

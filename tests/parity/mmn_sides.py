@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from vmrlib.models.mmn import MMNConfig, cosines
-from vmrlib.models.mmn_losses import moment_ious, sentence_ious
+from vmrlib.models.mmn_losses import sentence_ious
 from vmrlib.models.mmn_proposals import as_map
 from vmrlib.models.official import from_official
 from vmrlib.models.official_mmn import mmn_names
+from vmrlib.moments import iou_of_pairs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # The transcriptions are no part of the package; they import each other as scripts in benchmarks/ do.
@@ -56,6 +57,7 @@ NAMES = {  # of the numbers in the metadata: ours
     "nms": "nms_iou",
     "nms_thresh": "nms_iou",
 }
+SHORT = {"pool": "pooling_counts", "tau_v": "tau_video", "tau_s": "tau_sent"}  # said in both ways, or in one
 MAP, IOUS = {"N", "pooling_counts"}, {"min_iou", "max_iou"}
 CONTRASTS = {"joint", "topk", "margin", "tau_video", "tau_sent", "neg_iou", "sent_removal_iou"}
 KEYS = {  # what the metadata of each kind must say: else a constant would be tested at a default
@@ -75,6 +77,9 @@ class Case:
     def __init__(self, path):
         with safe_open(path, "pt") as file:
             self.about = json.loads(file.metadata()["config"])
+        for short, name in SHORT.items():
+            if short in self.about:
+                self.about.setdefault(name, self.about[short])
         self.name, self.data = path.stem, load_file(path)
         missing = KEYS[self.about["kind"]] - self.about.keys()
         assert not missing, f"{self.name}: the metadata do not say {', '.join(sorted(missing))}"
@@ -243,13 +248,12 @@ class Ours:
         return self.model.loss(self.out, self.batch | {"epoch": 0 if early else 1})
 
     def ious(self):
-        """Of the upper half of the map; below the diagonal no cell is a moment."""
-        every = torch.ones(self.config.cells, self.config.cells).triu().nonzero()
-        ious = moment_ious(self.batch["moments_cell"], every)
-        return as_map(ious, every, self.config.cells)
+        """Of the moments of the map."""
+        moments = self.case.data["in.moments"]
+        return self.on_map(iou_of_pairs(moments[:, None], self.model.spans(self.batch["duration"])))
 
     def sentence_ious(self):
-        return sentence_ious(self.batch["moments_cell"], self.case.sentence_video)
+        return sentence_ious(self.case.data["in.moments"], self.case.sentence_video)
 
     def own_losses(self, maps, sentences, logits):
         """Losses of given maps, sentences and logits of the IoU."""

@@ -6,6 +6,7 @@ the network and calls what comes out as the file calls it.
 
 import importlib
 import json
+import re
 import sys
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -118,6 +119,12 @@ def cases(golden, pattern):
 def streams_of(mode):
     """The released code's name of its inputs, video_sub_tef: which streams, without the end points."""
     return [part for part in mode.split("_") if part != "tef"]
+
+
+def normalised(said):
+    """Whether features of videos and of texts are scaled to norm 1, as the metadata say it."""
+    flags = re.fullmatch(r"normalize_vfeat (True|False), normalize_tfeat (True|False)", said).groups()
+    return [flag == "True" for flag in flags]
 
 
 def context_batches(case):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from reloclnet_sides import normalised
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -49,7 +50,7 @@ def ran(what, count, found):
 
 
 def test_clip_gives_the_features_of_the_official_model(golden):
-    found, count = files(golden, "ucofia/clip_tiny*.safetensors"), 0
+    found, count = files(golden, "ucofia/clip*.safetensors"), 0
     for path in found:
         data, sizes = load_file(path), metadata_of(path)
         weights = official_weights(data, "weight.")
@@ -68,7 +69,7 @@ def test_clip_gives_the_features_of_the_official_model(golden):
 
 
 def test_names_of_shifted_layers_load_as_the_plain_ones(golden):
-    for path in files(golden, "ucofia/clip_tiny*.safetensors"):
+    for path in files(golden, "ucofia/clip*.safetensors"):
         data, sizes = load_file(path), metadata_of(path)
         plain = official_weights(data, "weight.clip.")
         renamed = json.loads(sizes["renamed_in_official_checkpoint"])
@@ -111,9 +112,10 @@ def test_mmn_resamples_normalised_rows_as_released(golden):
     ran("mmn avgfeats", count, found)
 
 
-def reloclnet_context(rows, normalised, longest):
+def reloclnet_context(rows, of_norm_one, longest, end_points):
     rows = limit_clips(rows, longest)
-    return append_end_points(l2_normalise(rows, added=1e-5) if normalised else rows)
+    rows = l2_normalise(rows, added=1e-5) if of_norm_one else rows
+    return append_end_points(rows) if end_points else rows
 
 
 def test_reloclnet_loads_contexts_queries_and_labels_as_released(golden):
@@ -123,14 +125,15 @@ def test_reloclnet_loads_contexts_queries_and_labels_as_released(golden):
         longest, words = config["max_ctx_len"], config["max_desc_len"]
         items, videos = config["items"], list(config["clips"])
         # group of outputs -> (videos in its rows, is the visual part normalised, is the text)
-        groups = {
-            "train": ([item["vid_name"] for item in items], False, True),
-            "train_swapnorm": ([item["vid_name"] for item in items], True, False),
-            "eval_ctx": (videos, False, True),
-        }
-        for group, (names, *normalised) in groups.items():
-            for stream, flag in zip(("video", "sub"), normalised, strict=True):
-                rows = [reloclnet_context(data[f"in.{stream}.{name}"], flag, longest) for name in names]
+        asked, end_points = [item["vid_name"] for item in items], config["ctx_mode"].endswith("_tef")
+        groups = {name: (asked, *normalised(config[name])) for name in ("train", "train_swapnorm")}
+        groups["eval_ctx"] = (videos, *groups["train"][1:])
+        for group, (names, *flags) in groups.items():
+            for stream, flag in zip(("video", "sub"), flags, strict=True):
+                rows = [
+                    reloclnet_context(data[f"in.{stream}.{name}"], flag, longest, end_points)
+                    for name in names
+                ]
                 padded, mask = pad(rows, longest)
                 what = f"out.{group}.{stream}_feat"
                 assert_scaled(padded, data[what], 1e-5, f"{path.name} {what}")

@@ -127,12 +127,14 @@ def test_mmn_scores_suppression_and_recall_are_the_released_ones(golden):
             moments = (map2d.nonzero() + torch.tensor([0, 1])) * duration / config["N"]
             survivors = moments[non_maximum_suppression(moments, map2d[map2d != 0], config["nms_thresh"])]
             top = data["eval.nms_top10"][row]
-            torch.testing.assert_close(survivors[: len(top)], top, atol=1e-4, rtol=0)
+            real = top[top[:, 0] < top[:, 1]]  # of fewer survivors the file is filled up
+            torch.testing.assert_close(survivors[: len(top)], real, atol=1e-4, rtol=0)
             kept.append(survivors)
         truths = [moment[None] for moment in data["in.moments"]]
         for n in range(5):
             ious = best_iou([one[n : n + 1] for one in kept], truths).float()
-            torch.testing.assert_close(ious, data["eval.top5_iou"][:, n], atol=1e-5, rtol=0)
+            there = torch.tensor([len(one) > n for one in kept])
+            torch.testing.assert_close(ious[there], data["eval.top5_iou"][there, n], atol=1e-5, rtol=0)
         recalls = {}
         for name, theirs in zip(config["recall_names"], data["eval.recall"].tolist(), strict=True):
             if at := re.fullmatch(r"R@(\d+),IoU@([\d.]+)", name):
@@ -158,7 +160,7 @@ def groups_of(ends):
 
 
 def test_ucofia_ranks_and_summaries_are_the_released_ones(golden):
-    found, count = files(golden, "ucofia/sinkhorn_metrics*.safetensors"), 0
+    found, count = files(golden, "ucofia/sinkhorn*.safetensors"), 0
     for path in found:
         data, expected = load_file(path), json.loads(metadata_of(path)["metrics"])
         square, tied = data["metrics.square"], data["metrics.square_with_ties"]
@@ -191,7 +193,7 @@ def test_ucofia_ranks_and_summaries_are_the_released_ones(golden):
 
 
 def test_ucofia_similarities_score_as_the_released_pipelines_say(golden):
-    found, count = files(golden, "ucofia/eval_pipeline*.safetensors"), 0
+    found, count = files(golden, "ucofia/eval*.safetensors"), 0
     for path in found:
         data, expected = load_file(path), json.loads(metadata_of(path)["metrics"])
         for tree, both in expected.items():

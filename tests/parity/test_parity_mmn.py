@@ -72,8 +72,13 @@ def test_maps_scores_losses_and_answers_of_whole_networks(golden, side):
                 assert_close(named[key[4:]], case.data[key], f"{case.name} {key}")
             assert_same_losses(case, "loss.", ran.loss(early=True), total_early="total")
             assert_same_losses(case, "loss.", ran.loss(early=False), total_late="total")
-            assert_close(ran.ious().float(), case.data["target.iou2d"], f"{case.name} target")
+            assert_same_ious(case, ran.ious())
         assert_same_answers(case, ran.answers(top=case.data["eval.nms_top10"].shape[1]))
+
+
+def assert_same_ious(case, ious):
+    """On the map: below its diagonal a cell ends before it starts, and some have 0 / 0."""
+    assert_close(ious[:, case.mask].float(), case.data["target.iou2d"][:, case.mask], f"{case.name} target")
 
 
 @SIDES
@@ -116,7 +121,7 @@ def test_losses_and_their_gradients(golden, side):
             assert_close(sentences, data[f"grad.{official}.sents"], f"{case.name} {official}, sentences")
         (logits,) = torch.autograd.grad(losses["iou"], inputs[2:])
         assert_close(logits, data["grad.iou.logits"], f"{case.name} gradient of the IoU")
-        assert_close(ran.ious().float(), data["target.iou2d"], f"{case.name} target")
+        assert_same_ious(case, ran.ious())
         if side is Ours:
             # NaN, 0 / 0, for two equal moments without length
             about = {"equal_nan": True, **TENSORS}

@@ -29,7 +29,7 @@ from vmrlib.models.mmn_proposals import (
     proposal_cells,
 )
 from vmrlib.models.mmn_text import SentenceEncoder
-from vmrlib.moments import suppress_batch
+from vmrlib.moments import iou_of_pairs, suppress_batch
 
 IOU_SCALE = 10.0  # of the cosine whose sigmoid is the IoU
 LATER = 0.01  # of the contrasts' weight, once they have had their epochs
@@ -110,6 +110,16 @@ class MMN(nn.Module):
             "iou_logits": IOU_SCALE * cosines(sentences_iou, moments_iou)[everyone, sentence_video],
         }
 
+    def spans(self, duration: Float[Tensor, " S"]) -> Float[Tensor, "S P 2"]:
+        """Start and end in seconds of the map's moments, in the video of each sentence.
+
+        In float32, as released, since a last bit decides: many IoUs lie at the threshold of suppression, and
+        two moments of one length that hold the true one have the same IoU, of which one may be a positive.
+        """
+        bounds = torch.stack([self.cells[:, 0], self.cells[:, 1] + 1], dim=1).float()
+        # A GPU divides by a tensor; with a number it would multiply by the inverse: another last bit.
+        return bounds * duration.float()[:, None, None] / bounds.new_tensor(self.config.cells)
+
     def check_part(self, videos: int) -> None:
         """Raises ValueError where the videos that the model is given at once make no whole groups."""
         if videos % (self.config.group or 1):
@@ -136,12 +146,15 @@ class MMN(nn.Module):
             raise ValueError(
                 f"sentence_video: expected sentences about all of {videos} videos, found {found}"
             )
+        seconds_per_cell = batch["duration"].double() / config.cells
+        moments = (batch["moments_cell"] * seconds_per_cell[:, None]).float()
+        ious = iou_of_pairs(moments[:, None], self.spans(batch["duration"]))
         groups, found = math.ceil(videos / (config.group or videos)), []
         for first in range(groups):
             rows = (sentence_video % groups == first).nonzero()[:, 0]
             similarities = outputs["similarities"][rows, first::groups]
-            moments_cell, own_video = batch["moments_cell"][rows], sentence_video[rows] // groups
-            found.append(self.group_loss(similarities, outputs["iou_logits"][rows], moments_cell, own_video))
+            given = (similarities, outputs["iou_logits"][rows], moments[rows], ious[rows])
+            found.append(self.group_loss(*given, sentence_video[rows] // groups))
         losses = {name: torch.stack([each[name] for each in found]).mean() for name in found[0]}
         weight = config.weight * (1.0 if batch.get("epoch", 0) < config.contrast_epochs else LATER)
         return losses | {"total": losses["iou"] + weight * (losses["video"] + losses["sentence"])}
@@ -150,14 +163,17 @@ class MMN(nn.Module):
         self,
         similarities: Float[Tensor, "S V P"],
         iou_logits: Float[Tensor, "S P"],
-        moments_cell: Float[Tensor, "S 2"],
+        moments: Float[Tensor, "S 2"],
+        ious: Float[Tensor, "S P"],
         sentence_video: Int[Tensor, " S"],
     ) -> dict[str, Tensor]:
-        """The losses of videos whose moments and sentences are each other's negatives."""
+        """The losses of videos whose moments and sentences are each other's negatives.
+
+        moments: the true ones, in seconds. ious: of them and the moments of the map.
+        """
         config = self.config
-        ious = mmn_losses.moment_ious(moments_cell, self.cells)
         positives = ious.topk(config.positives, dim=1).indices
-        overlap = mmn_losses.sentence_ious(moments_cell, sentence_video)
+        overlap = mmn_losses.sentence_ious(moments, sentence_video)
         both = (similarities, sentence_video, positives)
         return {
             "iou": mmn_losses.iou_loss(iou_logits, ious, config.iou_range),
@@ -187,11 +203,7 @@ class MMN(nn.Module):
         suppression; there the released evaluation stops with an error.
         """
         outputs = self(batch)
-        scores, cells = self.scores(outputs), outputs["cells"].float()
-        # Seconds in float32, as released: many IoUs lie at the threshold, and their last bit decides. A GPU
-        # divides by a tensor; with a number it would multiply by the inverse, which is another last bit.
-        bounds = torch.stack([cells[:, 0], cells[:, 1] + 1], dim=1)
-        moments = bounds * batch["duration"].float()[:, None, None] / bounds.new_tensor(self.config.cells)
+        scores, moments = self.scores(outputs), self.spans(batch["duration"])
         candidates = scores.masked_fill(scores <= 0, -1.0)  # a negative score takes no part
         kept = suppress_batch(moments, candidates, self.config.nms_iou, top)  # (S, top)
         return [

@@ -23,26 +23,15 @@ from vmrlib.moments import temporal_iou
 LEAST_SUM = 1e-6  # added to the denominator, from sentence to video only
 
 
-def moment_ious(moments_cell: Float[Tensor, "S 2"], cells: Int[Tensor, "P 2"]) -> Float[Tensor, "S P"]:
-    """IoU of every moment (i, j) of the map with the true moment of each sentence.
-
-    Positions are in cells; (i, j) lasts from i to j + 1.
-    """
-    bounds = torch.stack([cells[:, 0], cells[:, 1] + 1], dim=1)
-    return temporal_iou(moments_cell, bounds.to(moments_cell.dtype)).float()
-
-
-def sentence_ious(
-    moments_cell: Float[Tensor, "S 2"], sentence_video: Int[Tensor, " S"]
-) -> Float[Tensor, "S S"]:
+def sentence_ious(moments: Float[Tensor, "S 2"], sentence_video: Int[Tensor, " S"]) -> Float[Tensor, "S S"]:
     """IoU of the true moments of two sentences about one video; 0 between videos.
 
     NaN, as released, for two equal moments of length zero: no IoU can be said to be more than theirs.
     """
     same = sentence_video[:, None] == sentence_video
-    start, end = moments_cell.unbind(dim=1)
+    start, end = moments.unbind(dim=1)
     points = same & (start == end) & (start[:, None] == start) & (end[:, None] == end)
-    return (temporal_iou(moments_cell, moments_cell).float() * same).masked_fill(points, math.nan)
+    return (temporal_iou(moments, moments) * same).masked_fill(points, math.nan)
 
 
 def iou_loss(
