@@ -41,9 +41,9 @@ def test_tables_of_the_readme_are_drawn_from_results_files():
 
 def test_differences_in_the_readme_are_those_of_the_results_files():
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    msat, main, plain = (
+    msat, main, plain, mmn, reloclnet = (
         ablation.read_results(ROOT / "results" / f"{name}.json")
-        for name in ("msat_stage", "main_open", "main_infonce")
+        for name in ("msat_stage", "main_open", "main_infonce", "mmn_stage", "reloclnet_stage")
     )
     computed = [
         ablation.difference(msat, "start, middle, end", other, "test-iid")
@@ -53,6 +53,11 @@ def test_differences_in_the_readme_are_those_of_the_results_files():
         ablation.difference(main, "+ ACB", "MSAT", "test-iid"),
         ablation.difference(plain, "+ InfoNCE", "MSAT", "test-iid"),
         ablation.interaction(plain, "+ ACB + InfoNCE", "+ ACB", "+ InfoNCE", "MSAT", "test-iid"),
+    ]
+    computed += [
+        ablation.difference(results, model, blind, "test-iid")
+        for results, model in ((mmn, "MMN"), (reloclnet, "ReLoCLNet"))
+        for blind in ("video-blind", "text-blind")
     ]
     quoted = re.findall(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", text)
     assert quoted == [str(difference).removesuffix(", not shown") for difference in computed]

@@ -30,9 +30,7 @@ def test_ious_are_those_of_float32_seconds_to_the_last_bit():
     model = replace(SMALL, clips=24, cells=24, pooling_counts=(23,)).build()
     true, duration = np.array([187.5871, 372.1278], np.float32), np.float32(900.25)
     i, j = model.cells.T.numpy().astype(np.float32)
-    bounds = (
-        np.stack([model.cells[:, 0], model.cells[:, 1] + 1]).astype(np.float32) * duration / np.float32(24)
-    )
+    bounds = np.stack([i, j + 1]) * duration / np.float32(24)
     overlap = np.minimum(bounds[1], true[1]) - np.maximum(bounds[0], true[0])
     hull = np.maximum(bounds[1], true[1]) - np.minimum(bounds[0], true[0])
     found = iou_of_pairs(torch.from_numpy(true)[None, None], model.spans(torch.tensor([duration])))
