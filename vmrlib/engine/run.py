@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vmrlib import checkpoints
+from vmrlib.data.corpus import CorpusQueries
 from vmrlib.data.files import write_bytes
 from vmrlib.data.loaders import MomentDataset, seed_of
 from vmrlib.data.text_video import TextVideoDataset
@@ -53,7 +54,7 @@ class Run:
         processes: Processes,
         settings: Mapping,
         about: Mapping,
-        train_set: MomentDataset | TextVideoDataset,
+        train_set: MomentDataset | CorpusQueries | TextVideoDataset,
         out: str | os.PathLike | None,
     ):
         self.model, self.optimiser, self.scaler, self.processes = model, optimiser, scaler, processes
