@@ -92,7 +92,9 @@ def test_a_shorter_video_is_filled_up():
 
 def test_what_inference_is_given_holds_no_moments():
     query = Query("q", "a", "v", ((1.0, 2.0),), 4.0, extra={"clips": [1]})
-    items = TextVideoDataset([query], {"v": torch.zeros(1, 2, 2, 3).byte()}, torch.ones(1, 3, dtype=torch.long))
+    items = TextVideoDataset(
+        [query], {"v": torch.zeros(1, 2, 2, 3).byte()}, torch.ones(1, 3, dtype=torch.long)
+    )
     assert items.queries[0].moments == () and items.queries[0].extra == {}
     assert items[0].keys() == {"query_ids", "samples", "frames", "frame_mask", "token_ids"}
 
