@@ -14,6 +14,7 @@ from torch import nn
 
 from vmrlib import localiser
 from vmrlib.checkpoints import Checkpoint
+from vmrlib.configuration import PRESETS
 from vmrlib.data.store import FeatureMismatch
 from vmrlib.features import Extractor
 from vmrlib.features.extract import extract_video
@@ -229,7 +230,22 @@ def test_a_video_shorter_than_a_clip_is_localised(tmp_path):
     assert find_red(film, checkpoint_of(Reddest()))[0][:2] == (0.0, 0.25)
 
 
+@pytest.mark.parametrize("preset", ["stage", "acb_stage", "mmn_stage", "reloclnet_stage"])
+def test_every_model_that_finds_moments_can_be_asked_about_a_film(tmp_path, preset):
+    film = write(tmp_path / "film.mp4", seconds=20, fps=4)
+    config = PRESETS[preset](dim_video=3, dim_words=8)
+    found = find_red(film, checkpoint_of(config.build().eval()))
+    assert len(found) > 1 and all(0 <= start < end <= 20 for start, end, _ in found)
+    assert [score for *_, score in found] == sorted((score for *_, score in found), reverse=True)
+
+
 # --- what does not fit
+
+
+def test_a_model_that_finds_videos_is_named():
+    checkpoint = checkpoint_of(nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="reddest finds videos, not moments in one"):
+        localise([], "a red one", checkpoint)
 
 
 def test_unknown_words_are_named_once():

@@ -34,6 +34,7 @@ OVERLAP = 0.5  # of a window with the next one
 ONE_WINDOW = 1.5  # what is shorter than so many windows is taken whole: cutting it would lose more
 SHORT = 0.5  # of a window: shots that are shorter stay together
 BATCH = 16  # windows that go through the model together
+CANDIDATES = 50  # moments of a window: ReLoCLNet does not suppress those that overlap a better one
 CLIPS = 32  # clips that are decoded and extracted together
 
 
@@ -46,14 +47,22 @@ class Window:
     clips: Float[Tensor, "M D"]
 
 
+def check_finds_moments(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for a model that finds videos instead."""
+    if not hasattr(checkpoint.model, "localise"):
+        raise ValueError(f"{checkpoint.about.get('model', 'the model')} finds videos, not moments in one")
+
+
 def extractors_of(
     checkpoint: Checkpoint, device: str | torch.device | None = None, spec: str | None = None
 ) -> list[Extractor]:
     """The extractors that made the features which a checkpoint was trained on.
 
     `spec` replaces the specification that the checkpoint gives, for weights that lie elsewhere here. Raises
-    FeatureMismatch, which says what is needed and what is there, and ExtractorError as `load_extractor`.
+    FeatureMismatch, which says what is needed and what is there, ExtractorError as `load_extractor`, and
+    ValueError for a model that finds no moments.
     """
+    check_finds_moments(checkpoint)
     wanted = checkpoint.about.get("features") or []
     if not wanted:
         raise FeatureMismatch("the checkpoint does not say which features it needs")
@@ -156,9 +165,10 @@ def localise(
 ) -> list[tuple[float, float, float]]:
     """The `top` moments (start, end, score) of all windows, best first, in seconds of the video.
 
-    Moments are cut to `duration`, by default the end of the last window. Raises ValueError for a query
-    without a word, or with more words than the model reads.
+    Moments are cut to `duration`, by default the end of the last window. Raises ValueError for a model that
+    finds no moments, and for a query without a word, or with more words than the model reads.
     """
+    check_finds_moments(checkpoint)
     model = checkpoint.model
     tokens = tokenize(query)
     if not tokens:
@@ -178,7 +188,8 @@ def localise(
         batch = {
             key: value.to(device) if isinstance(value, Tensor) else value for key, value in batch.items()
         }
-        for window, (moments, scores) in zip(part, model.localise(batch, top), strict=True):
+        answers = model.localise(batch, max(top, CANDIDATES))
+        for window, (moments, scores) in zip(part, answers, strict=True):
             found.append(torch.cat([moments.double() + window.start, scores.double()[:, None]], dim=1).cpu())
             last = max(last, window.end)
     return merge(torch.cat(found), model.config.nms_iou, top, duration or last)

@@ -56,6 +56,7 @@ class ReLoCLNetConfig:
     alpha: float = 30.0
 
     dataset = DrawnDataset  # what it is trained on: an item is a query and its moment
+    nms_iou = 0.5  # of the release's second evaluation, and of `find`; `localise` suppresses nothing
 
     def __post_init__(self):
         for name in ("dim_video", "dim_words", "clips", "longest", "dim", "heads", "hard_pool"):
