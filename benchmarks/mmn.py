@@ -169,7 +169,10 @@ def assert_equal_steps(sides: dict, losses: dict) -> dict[str, float]:
     for name in [name for name in sides if name != "plain"]:
         gradients = sides[name].gradients()
         off = max(abs(losses[name][key].item() / value.item() - 1) for key, value in losses["plain"].items())
-        mine, theirs = (torch.cat([each.flatten() for each in some]) for some in (gradients, expected))
+        # In float64: float32 cannot add up the squares of so many numbers.
+        mine, theirs = (
+            torch.cat([each.flatten() for each in some]).double() for some in (gradients, expected)
+        )
         cosine = nn.functional.cosine_similarity(mine, theirs, dim=0).item()
         most, least = NEAR[name]
         assert off <= most and cosine >= least, f"{name}: losses {off:.1e}, gradients {cosine:.4f}"
