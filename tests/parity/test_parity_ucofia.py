@@ -19,7 +19,8 @@ from vmrlib.models.ucofia_selection import top_places
 
 # of the README beside the figures
 NEAR, GRADIENT, EXACT = 1e-5, 2e-5, 1e-6
-FLOAT32 = 1e-4  # of gradients in float32, about which it says nothing
+# of gradients in float32, about which it says nothing: 0.01 twice in a row magnifies what float32 rounds
+FLOAT32 = {"frame_logit_weight": 1e-4}  # and NEAR of all others
 SIDES = pytest.mark.parametrize("side", [Ours, Plain])
 RELEASED_METRICS = {"R@1": "R1", "R@5": "R5", "R@10": "R10", "MdR": "MedianR", "MnR": "MeanR"}
 
@@ -144,7 +145,7 @@ def test_loss_and_gradients_are_the_released_ones(golden, side):
 
 def test_training_in_float32_is_near_that_in_float64(golden):
     # The released gradients are of float64, where the test above holds us to their tolerance. Of float32 the
-    # README knows the loss alone; 0.01 twice in a row magnifies what float32 rounds, ours and theirs alike.
+    # README knows the loss alone. The transcription is as far off: 2e-5 for the frames' matrix.
     for case in files(golden, "loss*"):
         ran = Ours(case)
         ran.model.train()
@@ -153,7 +154,8 @@ def test_training_in_float32_is_near_that_in_float64(golden):
         total.backward()
         gradients = ran.gradients()
         for name, value in part(case.out, "grad.").items():
-            assert_scaled(gradients[name], value, FLOAT32, f"{case.name} gradient of {name}")
+            limit = FLOAT32.get(name, NEAR)
+            assert_scaled(gradients[name], value, limit, f"{case.name} gradient of {name}")
 
 
 def pipeline(case):
