@@ -3,35 +3,24 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import run_script
 from toy_mmn_processes import videos
 
 from vmrlib import checkpoints
 from vmrlib.training import predict, read_log, score
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-SCRIPT = Path(__file__).with_name("toy_mmn_processes.py")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Where the trainings of toy_mmn_processes.py left their files."""
     folder = tmp_path_factory.mktemp("mmn")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_script("toy_mmn_processes.py", folder)
     assert json.loads(done.stdout.splitlines()[-1]) == [[0, 0], [-signal.SIGKILL] * 2, [0, 0]], done.stderr
     return folder
 

@@ -1,12 +1,11 @@
 """Two processes that share a batch learn from all of its negatives, as one process does."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import run_script
 
 from vmrlib import checkpoints
 from vmrlib.training import read_log
@@ -18,15 +17,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def folder(tmp_path_factory) -> Path:
     """Where toy_reloclnet.py left its files."""
     folder = tmp_path_factory.mktemp("processes")
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("toy_reloclnet.py"), folder],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
+    run_script("toy_reloclnet.py", folder)
     return folder
 
 

@@ -5,12 +5,11 @@ import math
 import os
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import run_script
 from toy_training import toy_run
 
 from vmrlib import checkpoints
@@ -18,7 +17,6 @@ from vmrlib.models.vtc import EMPTY
 from vmrlib.training import read_log
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-SCRIPT = Path(__file__).with_name("toy_training.py")
 STEPS = 24
 
 
@@ -36,20 +34,8 @@ CONTRAST = {"4": ["shared", 20, 1, 64]}
 def folder(tmp_path_factory) -> Path:
     """Where the trainings 0 to 4 of toy_training.py left their files, and `whole`: one that nobody killed."""
     folder = tmp_path_factory.mktemp("trainings")
-    done = subprocess.run(
-        [
-            sys.executable,
-            SCRIPT,
-            folder,
-            json.dumps([["killed", KILLS], ["killed", AT_FIRST], *SHARED.values(), *CONTRAST.values()]),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
+    trainings = [["killed", KILLS], ["killed", AT_FIRST], *SHARED.values(), *CONTRAST.values()]
+    done = run_script("toy_training.py", folder, json.dumps(trainings), timeout=900)
     killed = -signal.SIGKILL
     assert json.loads(done.stdout.splitlines()[-1]) == [
         [killed] * 5 + [0],

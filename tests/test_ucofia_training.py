@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from scripts import run_script
 from test_ucofia import CLIP, SMALL
 
 from vmrlib import checkpoints
@@ -215,15 +214,7 @@ def processes(tmp_path_factory) -> Path:
     if not hasattr(os, "fork"):
         pytest.skip("needs fork")
     folder = tmp_path_factory.mktemp("processes")
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("toy_gathering.py"), folder],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
+    run_script("toy_gathering.py", folder)
     return folder
 
 
